@@ -1,0 +1,126 @@
+//! A status event: one observed change of one client's connection.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{ChannelFacts, CloseReason};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// The client came online.
+    Connect,
+    /// The client sent DISCONNECT.
+    Disconnect,
+    /// The TCP connection is gone; also after a DISCONNECT.
+    TcpClean,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Connect, Self::Disconnect, Self::TcpClean];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
+            Self::TcpClean => "tcpclean",
+        }
+    }
+}
+
+/// Unique id of an event, for deduplication: a UUIDv7, printed without dashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId(pub [u8; 16]);
+
+impl EventId {
+    /// A new one for the UNIX time `time_ms`.
+    #[must_use]
+    pub fn at(time_ms: u64) -> Self {
+        let seconds = time_ms / 1000;
+        let nanos = u32::try_from(time_ms % 1000).unwrap_or(0) * 1_000_000;
+        let stamp = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+        Self(uuid::Uuid::new_v7(stamp).into_bytes())
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A number that only grows per client, across restarts too; below 2^53, gaps allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(pub u64);
+
+/// Why an event exists that nobody observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Synthetic {
+    /// A rule was activated and told who is online.
+    Snapshot,
+    /// The host found the channel open at its start.
+    HostRestart,
+}
+
+impl Synthetic {
+    /// The value of the attribute and of the message property `synthetic`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::HostRestart => "host-restart",
+        }
+    }
+}
+
+/// One observed change of one client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusEvent {
+    /// For deduplication.
+    pub event_id: EventId,
+    /// What happened.
+    pub event_type: EventType,
+    /// When: UNIX milliseconds; never goes back on one node.
+    pub time_ms: u64,
+    /// Strictly growing per client.
+    pub sequence: Sequence,
+    /// Why the connection ended; on `disconnect` and `tcpclean`.
+    pub reason: Option<CloseReason>,
+    /// Set when nobody observed it.
+    pub synthetic: Option<Synthetic>,
+    /// When the connection was accepted: UNIX milliseconds.
+    pub connected_at_ms: u64,
+    /// The connection.
+    pub channel: Arc<ChannelFacts>,
+}
+
+impl StatusEvent {
+    /// What plugins and the API see beside the fixed fields, in this order; absent when empty.
+    #[must_use]
+    pub fn attributes<'a>(&'a self, node: &'a str) -> Vec<(&'static str, Cow<'a, str>)> {
+        let channel = &self.channel;
+        let flag = |value: bool| Cow::Borrowed(if value { "true" } else { "false" });
+        let mut all = Vec::with_capacity(10);
+        if let Some(reason) = self.reason {
+            all.push(("reason", Cow::Borrowed(reason.as_str())));
+        }
+        all.push(("protocol", Cow::Borrowed(channel.protocol.as_str())));
+        all.push(("listener", Cow::Borrowed(channel.listener)));
+        if let Some(username) = &channel.username {
+            all.push(("username", Cow::Borrowed(username.as_ref())));
+        }
+        all.push(("keepAlive", Cow::Owned(channel.keep_alive_seconds.to_string())));
+        all.push(("cleanStart", flag(channel.clean_start)));
+        all.push(("sessionPresent", flag(channel.session_present)));
+        all.push(("connectedAt", Cow::Owned(self.connected_at_ms.to_string())));
+        all.push(("node", Cow::Borrowed(node)));
+        if let Some(synthetic) = self.synthetic {
+            all.push(("synthetic", Cow::Borrowed(synthetic.as_str())));
+        }
+        all
+    }
+}

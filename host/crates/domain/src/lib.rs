@@ -1,0 +1,36 @@
+//! Nouns and pure rules of Rulemill: no IO, no async runtime, no serialisation, no engine.
+//!
+//! Every other crate speaks in these types. They are deliberately not `Serialize`: each boundary
+//! (HTTP, store, plugin) has types of its own, so that a change here cannot change a wire format.
+
+#![warn(missing_docs, missing_debug_implementations)]
+
+mod channel;
+mod clock;
+mod error_chain;
+mod event;
+mod message;
+mod names;
+mod rocketmq;
+mod rule;
+mod slot;
+mod status_sink;
+
+pub use channel::{ChannelFacts, ChannelId, CloseReason, MqttVersion};
+pub use clock::{Clock, SystemClock};
+pub use error_chain::ErrorChain;
+pub use event::{EventId, EventType, Sequence, StatusEvent, Synthetic};
+pub use message::{CheckMessageError, Mapping, OutboundMessage, RejectEvent};
+pub use names::{
+    ClientId, GroupId, InstanceId, ParseNameError, PluginDigest, PluginName, RuleId, TopicName,
+};
+pub use rocketmq::{
+    BoxFuture, CreateTopicError, MessageSender, QueueName, ReadTopicError, RouteError, SendError,
+    StoredAs, TopicMessage,
+};
+pub use rule::{
+    Destination, IncarnationId, Mapped, MappingLimits, OnActivate, OnFault, OnReject, Rule,
+    RuleDraft, RuleType, VersionSelector,
+};
+pub use slot::Slot;
+pub use status_sink::{Admission, ChannelTicket, RefuseConnectError, StatusSink};
