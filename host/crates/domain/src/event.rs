@@ -99,9 +99,10 @@ pub struct StatusEvent {
 }
 
 impl StatusEvent {
-    /// What plugins and the API see beside the fixed fields, in this order; absent when empty.
+    /// What plugins and the API see beside the fixed fields, in this order; absent when
+    /// empty. `node` and `instance` are `node.id` and `instance.id` of the configuration.
     #[must_use]
-    pub fn attributes<'a>(&'a self, node: &'a str) -> Vec<(&'static str, Cow<'a, str>)> {
+    pub fn attributes<'a>(&'a self, node: &'a str, instance: &'a str) -> Vec<(&'static str, Cow<'a, str>)> {
         let channel = &self.channel;
         let flag = |value: bool| Cow::Borrowed(if value { "true" } else { "false" });
         let mut all = Vec::with_capacity(10);
@@ -118,6 +119,7 @@ impl StatusEvent {
         all.push(("sessionPresent", flag(channel.session_present)));
         all.push(("connectedAt", Cow::Owned(self.connected_at_ms.to_string())));
         all.push(("node", Cow::Borrowed(node)));
+        all.push(("instance", Cow::Borrowed(instance)));
         if let Some(synthetic) = self.synthetic {
             all.push(("synthetic", Cow::Borrowed(synthetic.as_str())));
         }

@@ -1,1 +1,25 @@
-//! pipeline
+//! The heart: recorder, couriers, reloader, and the control side that changes them.
+//!
+//! Events come in through [`Recorder`], wait in the store, and leave through one courier per
+//! incarnation of a rule. Nothing here knows of sockets, HTTP or the RocketMQ client.
+
+pub mod control;
+
+mod backoff;
+mod config;
+mod control_errors;
+mod courier;
+mod couriers;
+mod feed;
+mod groups;
+mod health;
+mod intent;
+mod metrics;
+mod pipeline;
+mod recorder;
+mod reloader;
+mod rule_set;
+
+pub use config::{BuiltInPlugin, DeliveryConfig, InstanceConfig, PipelineConfig};
+pub use pipeline::{OpenPipelineError, Pipeline};
+pub use recorder::Recorder;

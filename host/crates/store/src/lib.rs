@@ -1,1 +1,23 @@
-//! store
+//! Everything that must survive a restart: the outbox of status events, and rules, plugins, groups.
+//!
+//! The only crate that names the storage engine. Two files, so that an administrator's write
+//! never waits behind the outbox and the other way round. Nothing here knows of plugins or RocketMQ.
+
+#![warn(missing_docs, missing_debug_implementations)]
+
+mod database;
+mod disk;
+mod meta;
+mod outbox;
+mod record;
+
+pub use database::{EngineError, OpenStoreError};
+pub use disk::ReadStoreError;
+pub use meta::{
+    GroupRecord, IncarnationRecord, MetaStore, MetaStoreError, MetaWrite, PluginRecord, WriteMetaError,
+};
+pub use outbox::{
+    Burial, CommitListener, DeadLetter, DeadLetterReason, IncarnationCounts, OpenOutboxError, Outbox,
+    OutboxConfig, OutboxStats, Outcome, PendingEvent, PutSlotMapError, RecoveredOutbox, Settlement,
+    TakeEventsError,
+};

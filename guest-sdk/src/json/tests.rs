@@ -1,0 +1,56 @@
+//! What the writer promises: order, escapes, no spaces.
+
+use super::Object;
+
+fn text(object: Object) -> String {
+    String::from_utf8(object.finish()).unwrap()
+}
+
+#[test]
+fn fields_stand_in_the_order_of_the_calls_without_spaces() {
+    let inner = Object::with_capacity(0).text("c", "");
+    let object = Object::with_capacity(0)
+        .text("b", "x")
+        .number("a", 7)
+        .object("o", inner);
+    assert_eq!(text(object), r#"{"b":"x","a":7,"o":{"c":""}}"#);
+}
+
+#[test]
+fn an_object_without_fields_is_empty() {
+    assert_eq!(text(Object::with_capacity(100)), "{}");
+}
+
+#[test]
+fn numbers_are_exact_at_their_ends() {
+    for number in [0, 1, 9, 10, 99, 1_795_573_125_000, u64::MAX - 1, u64::MAX] {
+        assert_eq!(
+            text(Object::with_capacity(0).number("n", number)),
+            format!("{{\"n\":{number}}}")
+        );
+    }
+}
+
+#[test]
+fn what_json_forbids_in_a_string_is_escaped() {
+    let object = Object::with_capacity(0).text(
+        "k\"",
+        "a\"b\\c/\n\r\t\u{8}\u{c}\u{0}\u{1f}é\u{2028}🦀\u{7f}",
+    );
+    assert_eq!(
+        text(object),
+        "{\"k\\\"\":\"a\\\"b\\\\c/\\n\\r\\t\\b\\f\\u0000\\u001fé\u{2028}🦀\u{7f}\"}"
+    );
+}
+
+#[test]
+fn an_escape_at_either_end_loses_nothing() {
+    assert_eq!(
+        text(Object::with_capacity(0).text("k", "\"x\"")),
+        r#"{"k":"\"x\""}"#
+    );
+    assert_eq!(
+        text(Object::with_capacity(0).text("k", "\n")),
+        r#"{"k":"\n"}"#
+    );
+}

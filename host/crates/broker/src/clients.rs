@@ -1,0 +1,76 @@
+//! What an operator sees of clients: those that are connected and those that were, as far as they
+//! are remembered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use domain::{ChannelId, ClientId, GroupId, MqttVersion, Sequence};
+
+use crate::registry::Entry;
+
+/// One known client and its last connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientView {
+    /// The client.
+    pub client_id: ClientId,
+    /// The group in its id.
+    pub group_id: Option<GroupId>,
+    /// Whether its channel is open.
+    pub online: bool,
+    /// Its last channel.
+    pub channel_id: ChannelId,
+    /// The sequence of that channel's `connect`.
+    pub sequence: Sequence,
+    /// What it spoke.
+    pub protocol: MqttVersion,
+    /// Since when it is online or offline, UNIX milliseconds.
+    pub since_ms: u64,
+    /// Where it came from.
+    pub client_address: SocketAddr,
+    /// The user name it presented.
+    pub username: Option<Arc<str>>,
+}
+
+/// Which clients are wanted; `None` is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// Of this group only.
+    pub group_id: Option<GroupId>,
+    /// Only those online, or only those offline.
+    pub online: Option<bool>,
+}
+
+/// Clients by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientPage {
+    /// At most as many as asked for.
+    pub items: Vec<ClientView>,
+    /// Where the next page starts after; `None`: this was the last.
+    pub next: Option<ClientId>,
+    /// How many there are in all pages together.
+    pub total: usize,
+}
+
+impl ClientFilter {
+    pub(crate) fn matches(&self, entry: &Entry) -> bool {
+        self.online.is_none_or(|online| online == entry.channel.is_some())
+            && (self.group_id.is_none() || self.group_id == entry.facts.group_id)
+    }
+}
+
+impl ClientView {
+    pub(crate) fn of(entry: &Entry) -> Self {
+        let facts = &entry.facts;
+        Self {
+            client_id: facts.client_id.clone(),
+            group_id: facts.group_id.clone(),
+            online: entry.channel.is_some(),
+            channel_id: facts.channel_id,
+            sequence: entry.opened,
+            protocol: facts.protocol,
+            since_ms: entry.since_ms,
+            client_address: facts.client_address,
+            username: facts.username.clone(),
+        }
+    }
+}

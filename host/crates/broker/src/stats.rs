@@ -1,0 +1,107 @@
+//! What the broker counts since its start. Names and labels of metrics are the host's business.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use domain::CloseReason;
+
+/// Counters; read with [`Stats::snapshot`].
+#[derive(Debug, Default)]
+pub struct Stats {
+    opened_tcp: AtomicU64,
+    opened_ws: AtomicU64,
+    closed: [AtomicU64; CloseReason::ALL.len()],
+    refused: AtomicU64,
+    messages_received: AtomicU64,
+    messages_queued: AtomicU64,
+    messages_dropped: AtomicU64,
+    retained_refused: AtomicU64,
+    clients_forgotten: AtomicU64,
+    /// Open channels now.
+    pub(crate) online: AtomicUsize,
+}
+
+/// The counters at one time; all but `online` only grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsSnapshot {
+    /// Accepted connections by listener.
+    pub opened: [(&'static str, u64); 2],
+    /// Closed channels by reason; every reason is there.
+    pub closed: Vec<(CloseReason, u64)>,
+    /// Refused CONNECTs.
+    pub refused: u64,
+    /// Messages that clients published.
+    pub messages_received: u64,
+    /// Messages that were queued for a client.
+    pub messages_queued: u64,
+    /// Messages that were not queued for a client, since a limit was reached.
+    pub messages_dropped: u64,
+    /// Messages that were not retained, since a limit was reached.
+    pub retained_refused: u64,
+    /// Offline clients that were forgotten, since a limit was reached.
+    pub clients_forgotten: u64,
+    /// Open channels now.
+    pub online: usize,
+}
+
+// Relaxed is enough: the counters are only read for reporting.
+fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Stats {
+    /// Counts a refused CONNECT that the broker was not asked about.
+    pub fn count_refused(&self) {
+        add(&self.refused);
+    }
+
+    pub(crate) fn count_opened(&self, listener: &str) {
+        add(if listener == "ws" { &self.opened_ws } else { &self.opened_tcp });
+    }
+
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
+        let index = CloseReason::ALL.iter().position(|known| *known == reason);
+        if let Some(counter) = index.and_then(|index| self.closed.get(index)) {
+            add(counter);
+        }
+    }
+
+    pub(crate) fn count_received(&self) {
+        add(&self.messages_received);
+    }
+
+    pub(crate) fn count_queued(&self) {
+        add(&self.messages_queued);
+    }
+
+    pub(crate) fn count_dropped(&self) {
+        add(&self.messages_dropped);
+    }
+
+    pub(crate) fn count_retained_refused(&self) {
+        add(&self.retained_refused);
+    }
+
+    pub(crate) fn count_forgotten(&self) {
+        add(&self.clients_forgotten);
+    }
+
+    /// All counters. They are read one after the other, so they may differ by what happens meanwhile.
+    #[must_use]
+    pub fn snapshot(&self) -> StatsSnapshot {
+        StatsSnapshot {
+            opened: [("tcp", read(&self.opened_tcp)), ("ws", read(&self.opened_ws))],
+            closed: CloseReason::ALL.iter().copied().zip(self.closed.iter().map(read)).collect(),
+            refused: read(&self.refused),
+            messages_received: read(&self.messages_received),
+            messages_queued: read(&self.messages_queued),
+            messages_dropped: read(&self.messages_dropped),
+            retained_refused: read(&self.retained_refused),
+            clients_forgotten: read(&self.clients_forgotten),
+            online: self.online.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A running server with a recording status sink, for tests with raw sockets.
+
+mod ends;
+mod messages;
+mod refusals;
+mod stopping;
+mod websockets;
+mod wire;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use broker::{Broker, BrokerConfig};
+use domain::{
+    Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId, RefuseConnectError,
+    Sequence, StatusSink, SystemClock,
+};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Anonymous, ClientIdPolicy, MqttServer, MqttServerConfig};
+
+/// Beyond it a test has failed. Nothing waits for it otherwise.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Default)]
+struct RecordingSink {
+    lines: Mutex<Vec<String>>,
+    added: Condvar,
+    facts: Mutex<Vec<Arc<ChannelFacts>>>,
+    refuse: Mutex<Option<RefuseConnectError>>,
+    commits_fail: AtomicBool,
+    sequence: AtomicU64,
+}
+
+impl RecordingSink {
+    fn record(&self, line: String) {
+        self.lines.lock().push(line);
+        self.added.notify_all();
+    }
+
+    /// The first `count` events, as soon as there are so many.
+    fn events(&self, count: usize) -> Vec<String> {
+        let mut lines = self.lines.lock();
+        while lines.len() < count {
+            assert!(!self.added.wait_for(&mut lines, PATIENCE).timed_out(), "only {lines:?}");
+        }
+        lines.clone()
+    }
+}
+
+impl StatusSink for RecordingSink {
+    fn admit(&self, _: Option<&GroupId>) -> Result<Admission, RefuseConnectError> {
+        match *self.refuse.lock() {
+            Some(error) => Err(error),
+            None => Ok(Admission { incarnation: None }),
+        }
+    }
+
+    fn release(&self, _: Admission) {}
+
+    fn opened(&self, _: Admission, channel: &Arc<ChannelFacts>) -> ChannelTicket {
+        self.facts.lock().push(Arc::clone(channel));
+        self.record(format!("{} connect", channel.client_id));
+        let opened = Sequence(self.sequence.fetch_add(1, Ordering::SeqCst));
+        ChannelTicket { incarnation: None, opened, opened_at_ms: 1 }
+    }
+
+    fn closing(
+        &self,
+        _: ChannelTicket,
+        channel: &Arc<ChannelFacts>,
+        event_type: EventType,
+        reason: CloseReason,
+    ) {
+        self.record(format!("{} {} {}", channel.client_id, event_type.as_str(), reason.as_str()));
+    }
+
+    fn committed(&self) -> BoxFuture<'static, bool> {
+        Box::pin(std::future::ready(!self.commits_fail.load(Ordering::SeqCst)))
+    }
+}
+
+struct Host {
+    sink: Arc<RecordingSink>,
+    broker: Arc<Broker>,
+    server: Option<MqttServer>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn config() -> MqttServerConfig {
+    MqttServerConfig {
+        tcp: vec![loopback()],
+        ws: vec![loopback()],
+        workers: NonZeroUsize::new(2).unwrap(),
+        packet_bytes_max: NonZeroU32::new(16 * 1024).unwrap(),
+        payload_bytes_max: 8 * 1024,
+        connect_timeout: Duration::from_secs(5),
+        keep_alive_max: Duration::from_secs(480),
+        client_ids: ClientIdPolicy::Any,
+        connack_after_commit: false,
+        anonymous: Anonymous::Loopback,
+    }
+}
+
+impl Host {
+    fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(change: impl FnOnce(&mut MqttServerConfig)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        let sink = Arc::<RecordingSink>::default();
+        let limits = BrokerConfig::with_connections_max(1_000);
+        let broker = Broker::new(limits, Arc::clone(&sink) as Arc<dyn StatusSink>, Arc::new(SystemClock));
+        let as_sink = Arc::clone(&sink) as Arc<dyn StatusSink>;
+        let server = MqttServer::start(config, Arc::clone(&broker), as_sink).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        Self { sink, broker, server: Some(server), runtime }
+    }
+
+    fn tcp(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().addresses().tcp[0]
+    }
+
+    fn ws(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().addresses().ws[0]
+    }
+
+    fn shutdown(&mut self, grace: Duration) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(async {
+                tokio::time::timeout(PATIENCE, server.shutdown(grace)).await.expect("the server stops");
+            });
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.shutdown(Duration::from_secs(5));
+        }
+    }
+}

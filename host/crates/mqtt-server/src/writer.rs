@@ -1,0 +1,164 @@
+//! The writing side of a connection, the same for both versions.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use broker::{Delivery, Outbound, QoS};
+use domain::CloseReason;
+use ntex::io::IoRef;
+use ntex_mqtt::error::SendPacketError;
+use ntex_mqtt::{v3, v5};
+
+use crate::packet::{self, TopicAliases};
+use crate::close_reason;
+
+/// A connection's sink, with what its version needs.
+#[derive(Clone, Debug)]
+pub(crate) enum Writer {
+    V3(v3::MqttSink),
+    V5(v5::MqttSink, Rc<TopicAliases>),
+}
+
+impl Writer {
+    /// Whether one more message with QoS 1 or 2 may be in flight.
+    pub(crate) fn has_credit(&self) -> bool {
+        match self {
+            Self::V3(sink) => sink.is_ready(),
+            Self::V5(sink, _) => sink.is_ready(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::V3(sink) => sink.is_open(),
+            Self::V5(sink, _) => sink.is_open(),
+        }
+    }
+
+    /// Ends when there is credit, or when the connection is closed.
+    pub(crate) async fn credit(&self) {
+        match self {
+            Self::V3(sink) => sink.ready().await,
+            Self::V5(sink, _) => sink.ready().await,
+        };
+    }
+
+    /// Closes the connection; MQTT 5 is told why.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        match self {
+            Self::V3(sink) => sink.close(),
+            Self::V5(sink, _) => {
+                let code = close_reason::to_disconnect(reason);
+                sink.close_with_reason(v5::codec::Disconnect::new(code));
+            }
+        }
+    }
+
+    /// Sends with QoS 0.
+    pub(crate) async fn send_once(&self, delivery: &Delivery) {
+        let payload = packet::payload(&delivery.message);
+        let sent = match self {
+            Self::V3(sink) => {
+                let packet = packet::publish_v3(delivery, None, false);
+                sink.publish_pkt(packet).send_at_most_once(payload).await
+            }
+            Self::V5(sink, aliases) => {
+                let packet = packet::publish_v5(delivery, None, false, aliases);
+                sink.publish_pkt(packet).send_at_most_once(payload).await
+            }
+        };
+        log_unsent(sent);
+    }
+
+    /// Sends with QoS 1 or 2 and ends when the client acknowledged, or when the connection is closed:
+    /// then the message stays in flight.
+    pub(crate) async fn send_acknowledged(
+        self,
+        outbound: Outbound,
+        delivery: Delivery,
+        packet_id: NonZeroU16,
+        dup: bool,
+    ) {
+        let sent = match &self {
+            Self::V3(sink) => send_v3(sink, &outbound, &delivery, packet_id, dup).await,
+            Self::V5(sink, aliases) => {
+                let packet = packet::publish_v5(&delivery, Some(packet_id), dup, aliases);
+                send_v5(sink, packet, &outbound, &delivery).await
+            }
+        };
+        if sent != Err(SendPacketError::Disconnected) {
+            outbound.completed(packet_id);
+        }
+        log_unsent(sent);
+    }
+
+    /// Sends PUBREL for a PUBREC of an earlier connection. ntex-mqtt has no call for it, so the packet
+    /// goes past its book-keeping; `resume` keeps the PUBCOMP from it.
+    pub(crate) fn release(&self, io: &IoRef, packet_id: NonZeroU16) {
+        let sent = match self {
+            Self::V3(_) => {
+                let packet = v3::codec::Packet::PublishRelease { packet_id };
+                io.encode(v3::codec::Encoded::Packet(packet), &v3::codec::Codec::default())
+            }
+            Self::V5(..) => {
+                let packet = v5::codec::Packet::PublishRelease(v5::codec::PublishAck2 {
+                    packet_id,
+                    reason_code: v5::codec::PublishAck2Reason::Success,
+                    properties: Vec::new(),
+                    reason_string: None,
+                });
+                io.encode(v5::codec::Encoded::Packet(packet), &v5::codec::Codec::default())
+            }
+        };
+        log_unsent(sent.map_err(SendPacketError::from));
+    }
+}
+
+/// A message that the client cannot take (it is larger than its Maximum Packet Size) is dropped, as
+/// [MQTT-3.1.2-25] says.
+fn log_unsent(sent: Result<(), SendPacketError>) {
+    if let Err(error) = sent {
+        tracing::debug!(%error, "message is not sent");
+    }
+}
+
+async fn send_v3(
+    sink: &v3::MqttSink,
+    outbound: &Outbound,
+    delivery: &Delivery,
+    packet_id: NonZeroU16,
+    dup: bool,
+) -> Result<(), SendPacketError> {
+    let publish = sink.publish_pkt(packet::publish_v3(delivery, Some(packet_id), dup));
+    let payload = packet::payload(&delivery.message);
+    if delivery.qos == QoS::ExactlyOnce {
+        let received = publish.send_exactly_once(payload).await?;
+        outbound.received(packet_id);
+        received.release().await
+    } else {
+        publish.send_at_least_once(payload).await.map(drop)
+    }
+}
+
+async fn send_v5(
+    sink: &v5::MqttSink,
+    packet: v5::codec::Publish,
+    outbound: &Outbound,
+    delivery: &Delivery,
+) -> Result<(), SendPacketError> {
+    let packet_id = packet.packet_id;
+    let publish = sink.publish_pkt(packet);
+    let payload = packet::payload(&delivery.message);
+    if delivery.qos != QoS::ExactlyOnce {
+        return publish.send_at_least_once(payload).await.map(drop);
+    }
+    let received = publish.send_exactly_once(payload).await?;
+    if let Some(packet_id) = packet_id {
+        outbound.received(packet_id);
+    }
+    match received.release().await {
+        // The client refused the message in its PUBREC: nothing is to be released.
+        Err(SendPacketError::UnexpectedRelease) => Ok(()),
+        released => released,
+    }
+}

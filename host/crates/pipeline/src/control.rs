@@ -1,0 +1,135 @@
+//! The control side: changes of rules, plugins and groups, one at a time.
+//!
+//! A change is checked completely, then stored in one transaction, then swapped in. What fails
+//! before the transaction changes nothing.
+
+mod error;
+mod groups;
+mod instances;
+mod plugins;
+mod rules;
+mod status;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use arc_swap::ArcSwap;
+use domain::{Clock, InstanceId};
+use plugin_runtime::PluginRuntime;
+use store::{IncarnationRecord, MetaStore, Outbox};
+use tokio::sync::Mutex;
+
+pub use error::{ControlCode, ControlError, ControlErrorKind};
+pub use rules::PendingEvents;
+pub use view::{
+    EventCounts, GroupView, Health, PipelineStatus, PluginVersionView, RuleState, RuleStatus,
+    RuleView,
+};
+
+use crate::config::{DeliveryConfig, InstanceConfig};
+use crate::control_errors;
+use crate::courier::CourierContext;
+use crate::couriers::Couriers;
+use crate::feed::Feeds;
+use crate::groups::Groups;
+use crate::health::HealthCell;
+use crate::intent::Intent;
+use crate::metrics::Metrics;
+use crate::recorder::ObservedCounts;
+use crate::reloader::Reloader;
+use crate::rule_set::RuleSetCell;
+
+/// Changes and shows what the pipeline does.
+#[derive(Debug)]
+pub struct Control {
+    pub(crate) meta: Arc<MetaStore>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) runtime: Arc<PluginRuntime>,
+    pub(crate) rule_set: Arc<RuleSetCell>,
+    pub(crate) known_groups: Arc<Groups>,
+    pub(crate) feeds: Arc<Feeds>,
+    pub(crate) couriers: Arc<Couriers>,
+    pub(crate) reloader: Arc<Reloader>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) observed: Arc<ObservedCounts>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) configured: HashMap<InstanceId, InstanceConfig>,
+    pub(crate) delivery: DeliveryConfig,
+    pub(crate) rules_max: usize,
+    pub(crate) intent: ArcSwap<Intent>,
+    /// One change at a time: each sees the result of the one before.
+    pub(crate) change: Mutex<()>,
+}
+
+impl Control {
+    /// Runs blocking work of a change (store, compiler) off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(control_errors::store(&error)),
+        }
+    }
+
+    /// Makes what is stored true: reads intent, builds the snapshot, swaps it in, starts couriers.
+    pub(crate) async fn reload(&self) -> Result<(), ControlError> {
+        let (meta, reloader) = (Arc::clone(&self.meta), Arc::clone(&self.reloader));
+        let previous = self.rule_set.load();
+        let old = Arc::clone(&previous);
+        let (intent, next) = self
+            .blocking(move || {
+                let intent = Intent::read(&meta).map_err(|error| control_errors::store(&error))?;
+                let next = reloader.build(&intent, &old);
+                Ok((intent, next))
+            })
+            .await?;
+        for (id, active) in &next.incarnations {
+            let before = previous.incarnations.get(id).map_or(0, |it| it.generation);
+            if active.generation > before {
+                let outcome = if active.mapper.is_ok() { "active" } else { "failed" };
+                self.metrics.swapped(outcome);
+            }
+        }
+        let intent = Arc::new(intent);
+        self.intent.store(Arc::clone(&intent));
+        self.rule_set.swap(next);
+        for record in intent.incarnations.values() {
+            self.start_courier(record, &intent);
+        }
+        Ok(())
+    }
+
+    fn start_courier(&self, record: &IncarnationRecord, intent: &Intent) {
+        if self.couriers.is_running(record.id) {
+            return;
+        }
+        let predecessors = intent
+            .incarnations
+            .values()
+            .filter(|it| it.rule_id == record.rule_id && it.id < record.id)
+            .map(|it| it.id)
+            .collect();
+        self.couriers.start(Arc::new(CourierContext {
+            incarnation: record.id,
+            rule_id: record.rule_id.clone(),
+            group_id: record.group_id.clone(),
+            destination: record.destination.clone(),
+            instance: self.configured.get(&record.destination.instance_id).cloned(),
+            predecessors,
+            feed: self.feeds.feed(record.id, &self.outbox),
+            outbox: Arc::clone(&self.outbox),
+            runtime: Arc::clone(&self.runtime),
+            rules: Arc::clone(&self.rule_set),
+            clock: Arc::clone(&self.clock),
+            health: Arc::new(HealthCell::new(Arc::clone(&self.clock))),
+            metrics: Arc::clone(&self.metrics),
+            delivery: self.delivery,
+            is_single: AtomicBool::new(false),
+            faults_in_a_row: AtomicU32::new(0),
+        }));
+    }
+}

@@ -1,0 +1,126 @@
+//! Why a change was not made: a closed set of codes, each with a message that names the remedy.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $kind:ident;)*) => {
+        /// The code of a refused change; part of the API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ControlCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ControlCode {
+            /// The code in the API.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What kind of problem it is; decides the HTTP status and the exit code.
+            #[must_use]
+            pub fn kind(self) -> ControlErrorKind {
+                match self { $(Self::$name => ControlErrorKind::$kind,)* }
+            }
+        }
+    };
+}
+
+/// Kinds of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ControlErrorKind {
+    /// The request is well formed, but cannot be carried out: 422.
+    Invalid,
+    /// There is no such thing: 404.
+    NotFound,
+    /// Something is in the way: 409.
+    Conflict,
+    /// The revision is an old one: 412.
+    Stale,
+    /// The host failed: 500.
+    Internal,
+}
+
+codes! {
+    /// A group id that is none.
+    InvalidGroupId = "invalid_group_id", Invalid;
+    /// A rule id that is none.
+    InvalidRuleId = "invalid_rule_id", Invalid;
+    /// A rule with another wrong part.
+    InvalidRule = "invalid_rule", Invalid;
+    /// A plugin name that is none.
+    InvalidPluginName = "invalid_plugin_name", Invalid;
+    /// The group has a status rule already.
+    GroupHasRule = "group_has_rule", Conflict;
+    /// There is a rule with this id already.
+    RuleExists = "rule_exists", Conflict;
+    /// As many rules as are allowed.
+    TooManyRules = "too_many_rules", Conflict;
+    /// No such rule.
+    RuleNotFound = "rule_not_found", NotFound;
+    /// No such plugin.
+    PluginNotFound = "plugin_not_found", NotFound;
+    /// The rule names a plugin or version that is not there.
+    UnknownPlugin = "unknown_plugin", Invalid;
+    /// A rule uses the plugin.
+    PluginInUse = "plugin_in_use", Conflict;
+    /// The plugin came with the host and cannot be deleted.
+    PluginBuiltIn = "plugin_built_in", Conflict;
+    /// The bytes are larger than a component may be.
+    ComponentTooLarge = "component_too_large", Invalid;
+    /// The bytes are not a WebAssembly component.
+    NotAComponent = "not_a_component", Invalid;
+    /// The component lacks the exports of the contract.
+    UnsupportedContract = "unsupported_contract", Invalid;
+    /// The component wants what no plugin gets.
+    ForbiddenImport = "forbidden_import", Invalid;
+    /// It failed when it was tried.
+    CanaryFailed = "canary_failed", Invalid;
+    /// The plugin's `init` refused the rule's configuration.
+    ConfigRefused = "plugin_config_refused", Invalid;
+    /// The group does not exist and is not to be created.
+    UnknownGroup = "unknown_group", Invalid;
+    /// The destination names an instance that is not configured.
+    UnknownInstance = "unknown_instance", Invalid;
+    /// The topic does not exist and is not to be created.
+    TopicNotFound = "topic_not_found", Invalid;
+    /// No name server answered.
+    RocketmqUnreachable = "rocketmq_unreachable", Invalid;
+    /// RocketMQ does not allow it.
+    RocketmqDenied = "rocketmq_denied", Invalid;
+    /// There is such a group already.
+    GroupExists = "group_exists", Conflict;
+    /// No such group.
+    GroupNotFound = "group_not_found", NotFound;
+    /// A rule names the group.
+    GroupInUse = "group_in_use", Conflict;
+    /// The revision given is not the present one.
+    StaleRevision = "stale_revision", Stale;
+    /// The store failed.
+    StoreFailed = "store_failed", Internal;
+}
+
+/// Why a change was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlError {
+    /// For programs.
+    pub code: ControlCode,
+    /// For people: what is wrong, where, and what would be right.
+    pub message: String,
+}
+
+impl ControlError {
+    /// Pairs a code with its message.
+    #[must_use]
+    pub fn new(code: ControlCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ControlError {}

@@ -1,0 +1,70 @@
+//! Errors of the parts → the closed set of the control side. The one place that knows both.
+
+use domain::{CreateTopicError, ErrorChain, PluginName, RouteError};
+use plugin_runtime::{CompilePluginError, InspectPluginError, PrepareMapperError};
+
+use crate::control::{ControlCode, ControlError};
+
+pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> ControlError {
+    let chain = ErrorChain(error).to_string();
+    tracing::error!(error = %chain, "store failed");
+    ControlError::new(ControlCode::StoreFailed, format!("the store failed: {chain}"))
+}
+
+pub(crate) fn inspect(error: &InspectPluginError) -> ControlError {
+    let code = match error {
+        InspectPluginError::TooLarge { .. } => ControlCode::ComponentTooLarge,
+        InspectPluginError::NotAComponent { .. } => ControlCode::NotAComponent,
+        InspectPluginError::UnsupportedContract { .. } => ControlCode::UnsupportedContract,
+        InspectPluginError::ForbiddenImport { .. } => ControlCode::ForbiddenImport,
+    };
+    ControlError::new(code, ErrorChain(error).to_string())
+}
+
+pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
+    match error {
+        CompilePluginError::Inspect(error) => inspect(error),
+        other => ControlError::new(ControlCode::NotAComponent, ErrorChain(other).to_string()),
+    }
+}
+
+pub(crate) fn prepare(plugin: &PluginName, error: &PrepareMapperError) -> ControlError {
+    let chain = ErrorChain(error).to_string();
+    let code = match error {
+        PrepareMapperError::ConfigRefused { .. } => ControlCode::ConfigRefused,
+        PrepareMapperError::LimitTooHigh { .. } => ControlCode::InvalidRule,
+        PrepareMapperError::CanaryFailed { .. } => ControlCode::CanaryFailed,
+    };
+    ControlError::new(code, format!("plugin {plugin}: {chain}"))
+}
+
+pub(crate) fn route(error: &RouteError) -> ControlError {
+    match error {
+        RouteError::TopicNotFound { topic } => ControlError::new(
+            ControlCode::TopicNotFound,
+            format!(
+                "topic {topic} does not exist; create it in RocketMQ, set create-topics = true for the \
+                 instance, or save the rule all the same with force=true (--force)"
+            ),
+        ),
+        RouteError::NoWritableQueue { .. } => {
+            ControlError::new(ControlCode::TopicNotFound, error.to_string())
+        }
+        RouteError::Unreachable { .. } => ControlError::new(
+            ControlCode::RocketmqUnreachable,
+            format!("{error}; start it or correct name-servers, or save the rule all the same with force=true (--force)"),
+        ),
+        RouteError::Denied { .. } => ControlError::new(
+            ControlCode::RocketmqDenied,
+            format!("{error}; check the access key of the instance and its permission for the topic"),
+        ),
+    }
+}
+
+pub(crate) fn create_topic(error: &CreateTopicError) -> ControlError {
+    let code = match error {
+        CreateTopicError::Unreachable { .. } => ControlCode::RocketmqUnreachable,
+        CreateTopicError::Refused { .. } => ControlCode::RocketmqDenied,
+    };
+    ControlError::new(code, error.to_string())
+}

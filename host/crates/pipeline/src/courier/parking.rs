@@ -1,0 +1,90 @@
+//! Clients that wait because their plugin said `retry`: their later events wait behind, other
+//! clients of the slot go on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ClientId;
+use store::PendingEvent;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+
+/// Parked events of one worker. At the limit it takes nothing new until some are mapped or buried.
+const PARKED_EVENTS_MAX: usize = 4096;
+
+/// How long a client has been waiting.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    /// Since when, UNIX milliseconds.
+    pub(super) since_ms: u64,
+    backoff: Backoff,
+}
+
+impl Patience {
+    pub(super) fn new(since_ms: u64) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+        Self { since_ms, backoff }
+    }
+}
+
+#[derive(Debug)]
+struct Parked {
+    events: VecDeque<Arc<PendingEvent>>,
+    patience: Patience,
+    due: Instant,
+}
+
+/// The parked clients of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Parking {
+    clients: HashMap<ClientId, Parked>,
+    count: usize,
+}
+
+impl Parking {
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= PARKED_EVENTS_MAX
+    }
+
+    pub(super) fn holds(&self, client: &ClientId) -> bool {
+        self.clients.contains_key(client)
+    }
+
+    /// When the first client is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.clients.values().map(|parked| parked.due).min()
+    }
+
+    /// Parks the client of `event`.
+    pub(super) fn park(&mut self, event: Arc<PendingEvent>, mut patience: Patience) {
+        let due = Instant::now() + patience.backoff.next();
+        let client = event.event.channel.client_id.clone();
+        self.count += 1;
+        self.clients.insert(client, Parked { events: VecDeque::from([event]), patience, due });
+    }
+
+    /// Puts an event behind those of its parked client.
+    pub(super) fn push(&mut self, event: Arc<PendingEvent>) {
+        if let Some(parked) = self.clients.get_mut(&event.event.channel.client_id) {
+            parked.events.push_back(event);
+            self.count += 1;
+        }
+    }
+
+    /// Takes the clients that are due: their events in order, and how long each has waited.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+    ) -> (Vec<Arc<PendingEvent>>, HashMap<ClientId, Patience>) {
+        let mut events = Vec::new();
+        let mut waited = HashMap::new();
+        for (client, parked) in self.clients.extract_if(|_, parked| parked.due <= now) {
+            events.extend(parked.events);
+            waited.insert(client, parked.patience);
+        }
+        self.count -= events.len();
+        (events, waited)
+    }
+}

@@ -1,0 +1,187 @@
+//! Committed events on their way from the outbox to a courier.
+//!
+//! A courier that has caught up gets events from memory, right after their commit. When it falls
+//! behind, a lane stops filling its memory and is read from disk instead, by range after the last
+//! event taken. Nothing is taken twice: `taken` only grows, and what is not above it is ignored.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use domain::{IncarnationId, Sequence, Slot};
+use parking_lot::{Mutex, RwLock};
+use store::{Outbox, PendingEvent, TakeEventsError};
+use tokio::sync::Notify;
+
+/// Events of one incarnation held in memory, all lanes together; what is beyond waits on disk.
+const EVENTS_IN_MEMORY_MAX: usize = 8192;
+
+#[derive(Debug, Default)]
+struct Lane {
+    events: VecDeque<Arc<PendingEvent>>,
+    /// There may be committed events on disk after those in memory.
+    is_behind: bool,
+    /// A read from disk is under way: what is committed meanwhile is left to the next one.
+    is_loading: bool,
+    taken: Sequence0,
+}
+
+/// A [`Sequence`] that starts below all others.
+#[derive(Clone, Copy, Debug)]
+struct Sequence0(Sequence);
+
+impl Default for Sequence0 {
+    fn default() -> Self {
+        Self(Sequence(0))
+    }
+}
+
+/// The committed events of one incarnation.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    incarnation: IncarnationId,
+    outbox: Arc<Outbox>,
+    lanes: Vec<Mutex<Lane>>,
+    in_memory: AtomicUsize,
+    listeners: RwLock<Vec<Arc<Notify>>>,
+}
+
+impl Feed {
+    fn new(incarnation: IncarnationId, outbox: Arc<Outbox>) -> Self {
+        // Whatever an earlier run left is on disk only.
+        let lane = || Mutex::new(Lane { is_behind: true, ..Lane::default() });
+        Self {
+            incarnation,
+            outbox,
+            lanes: (0..Slot::COUNT).map(|_| lane()).collect(),
+            in_memory: AtomicUsize::new(0),
+            listeners: RwLock::default(),
+        }
+    }
+
+    /// Wakes `listener` whenever something was committed for this incarnation.
+    pub(crate) fn listen(&self, listener: Arc<Notify>) {
+        self.listeners.write().push(listener);
+    }
+
+    /// Forgets the listeners and what was taken: a new courier starts from the disk.
+    pub(crate) fn restart(&self) {
+        self.listeners.write().clear();
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            let dropped = lane.events.len();
+            *lane = Lane { is_behind: true, ..Lane::default() };
+            self.in_memory.fetch_sub(dropped, Ordering::Relaxed);
+        }
+    }
+
+    fn push(&self, event: &Arc<PendingEvent>) {
+        let Some(lane) = self.lanes.get(usize::from(event.slot.0)) else { return };
+        let mut lane = lane.lock();
+        if event.event.sequence <= lane.taken.0 {
+            return;
+        }
+        if lane.is_behind
+            || lane.is_loading
+            || self.in_memory.load(Ordering::Relaxed) >= EVENTS_IN_MEMORY_MAX
+        {
+            lane.is_behind = true;
+        } else {
+            lane.events.push_back(Arc::clone(event));
+            self.in_memory.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn wake(&self) {
+        for listener in self.listeners.read().iter() {
+            listener.notify_one();
+        }
+    }
+
+    /// Up to `count_max` events of `slot` that were not taken before, in order. Reads the disk on
+    /// the blocking pool if it must.
+    ///
+    /// # Errors
+    ///
+    /// When the outbox cannot be read; nothing is taken then.
+    pub(crate) async fn take(
+        &self,
+        slot: Slot,
+        count_max: usize,
+    ) -> Result<Vec<Arc<PendingEvent>>, TakeEventsError> {
+        let Some(lane) = self.lanes.get(usize::from(slot.0)) else { return Ok(Vec::new()) };
+        let after = {
+            let mut lane = lane.lock();
+            if !lane.events.is_empty() {
+                let count = lane.events.len().min(count_max);
+                let taken: Vec<_> = lane.events.drain(..count).collect();
+                self.in_memory.fetch_sub(count, Ordering::Relaxed);
+                if let Some(last) = taken.last() {
+                    lane.taken = Sequence0(last.event.sequence);
+                }
+                return Ok(taken);
+            }
+            if !lane.is_behind {
+                return Ok(Vec::new());
+            }
+            lane.is_behind = false;
+            lane.is_loading = true;
+            lane.taken.0
+        };
+        let (outbox, incarnation) = (Arc::clone(&self.outbox), self.incarnation);
+        let read = tokio::task::spawn_blocking(move || outbox.take(incarnation, slot, after, count_max));
+        let result = match read.await {
+            Ok(result) => result,
+            // The runtime is going down; the events stay on disk.
+            Err(_) => Ok(Vec::new()),
+        };
+        let mut lane = lane.lock();
+        lane.is_loading = false;
+        match &result {
+            Ok(events) => {
+                if let Some(last) = events.last() {
+                    lane.taken = Sequence0(last.event.sequence);
+                    // The next read is cheap when there is nothing more; a full one says there is.
+                    lane.is_behind |= events.len() == count_max;
+                }
+            }
+            Err(_) => lane.is_behind = true,
+        }
+        result
+    }
+}
+
+/// The feeds of all incarnations.
+#[derive(Debug, Default)]
+pub(crate) struct Feeds {
+    feeds: RwLock<HashMap<IncarnationId, Arc<Feed>>>,
+}
+
+impl Feeds {
+    /// The feed of `incarnation`, made at the first call.
+    pub(crate) fn feed(&self, incarnation: IncarnationId, outbox: &Arc<Outbox>) -> Arc<Feed> {
+        let mut feeds = self.feeds.write();
+        let make = || Arc::new(Feed::new(incarnation, Arc::clone(outbox)));
+        Arc::clone(feeds.entry(incarnation).or_insert_with(make))
+    }
+
+    /// Hands freshly committed events on. Runs on the store's writer thread: no waiting here.
+    pub(crate) fn committed(&self, events: &[Arc<PendingEvent>]) {
+        let feeds = self.feeds.read();
+        let mut last: Option<&Arc<Feed>> = None;
+        for event in events {
+            if last.is_none_or(|feed| feed.incarnation != event.incarnation) {
+                if let Some(feed) = last {
+                    feed.wake();
+                }
+                last = feeds.get(&event.incarnation);
+            }
+            if let Some(feed) = last {
+                feed.push(event);
+            }
+        }
+        if let Some(feed) = last {
+            feed.wake();
+        }
+    }
+}

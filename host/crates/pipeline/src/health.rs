@@ -1,0 +1,62 @@
+//! How an incarnation is: the worst of what its parts report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::Clock;
+use parking_lot::Mutex;
+
+use crate::control::Health;
+
+#[derive(Debug)]
+struct State {
+    /// By part (`plugin`, `route`, a queue): what is wrong with it.
+    problems: BTreeMap<String, (Health, String)>,
+    since_ms: u64,
+}
+
+/// The problems of one incarnation. At most one per queue and two more.
+#[derive(Debug)]
+pub(crate) struct HealthCell {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+impl HealthCell {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let since_ms = clock.now_ms();
+        Self { clock, state: Mutex::new(State { problems: BTreeMap::new(), since_ms }) }
+    }
+
+    /// Reports a problem of `part`. True if the part was fine before.
+    pub(crate) fn report(&self, part: &str, health: Health, reason: String) -> bool {
+        let mut state = self.state.lock();
+        let old = state.problems.insert(part.to_owned(), (health, reason));
+        if old.as_ref().is_none_or(|(before, _)| *before != health) {
+            state.since_ms = self.clock.now_ms();
+        }
+        old.is_none()
+    }
+
+    /// Reports that `part` is fine. True if it was not before.
+    pub(crate) fn clear(&self, part: &str) -> bool {
+        let mut state = self.state.lock();
+        let was_there = state.problems.remove(part).is_some();
+        if was_there && state.problems.is_empty() {
+            state.since_ms = self.clock.now_ms();
+        }
+        was_there
+    }
+
+    /// The worst problem, if there is one, and since when the state is what it is.
+    pub(crate) fn worst(&self) -> (Option<(Health, String)>, u64) {
+        let state = self.state.lock();
+        let rank = |health: Health| match health {
+            Health::Faulted => 3,
+            Health::Paused => 2,
+            Health::Retrying => 1,
+            Health::Running | Health::Disabled | Health::Draining => 0,
+        };
+        (state.problems.values().max_by_key(|(health, _)| rank(*health)).cloned(), state.since_ms)
+    }
+}

@@ -1,0 +1,204 @@
+//! Opens the stores, loads the rules and starts the couriers; ends all of it in the order of the data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use domain::{Clock, ErrorChain, GroupId};
+use plugin_runtime::{PluginRuntime, StartRuntimeError};
+use store::{MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::PipelineConfig;
+use crate::control::{Control, ControlError};
+use crate::control_errors;
+use crate::couriers::Couriers;
+use crate::feed::Feeds;
+use crate::groups::Groups;
+use crate::metrics::Metrics;
+use crate::recorder::{ObservedCounts, Recorder};
+use crate::reloader::Reloader;
+use crate::rule_set::RuleSetCell;
+
+/// Why the pipeline did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPipelineError {
+    /// The outbox.
+    #[error("outbox cannot be opened")]
+    Outbox(#[source] OpenOutboxError),
+    /// Rules, plugins, groups.
+    #[error("meta store cannot be opened")]
+    Meta(#[source] OpenStoreError),
+    /// The plugin runtime.
+    #[error("plugin runtime cannot be started")]
+    Runtime(#[source] StartRuntimeError),
+    /// What the store says could not be loaded.
+    #[error("stored rules cannot be loaded")]
+    Load(#[source] ControlError),
+}
+
+/// The running pipeline.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// For the broker.
+    pub recorder: Arc<Recorder>,
+    /// For the administration.
+    pub control: Arc<Control>,
+    /// Channels that an earlier run had left open; each got its `tcpclean`.
+    pub recovered_channels: u64,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Pipeline {
+    /// Opens everything. Must be called on a tokio runtime; blocks it while stores are opened and
+    /// plugins are compiled, which is fine before anything else runs.
+    ///
+    /// # Errors
+    ///
+    /// Names the part that failed. A plugin that does not load is not an error: its rule records
+    /// and waits.
+    pub async fn open(
+        mut config: PipelineConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenPipelineError> {
+        let feeds = Arc::new(Feeds::default());
+        let listener = Arc::clone(&feeds);
+        let (outbox, recovered) = Outbox::open(
+            outbox_config(&config),
+            Arc::clone(&clock),
+            Box::new(move |events| listener.committed(events)),
+        )
+        .map_err(OpenPipelineError::Outbox)?;
+        let meta = MetaStore::open(config.data_dir.join("meta.redb")).map_err(OpenPipelineError::Meta)?;
+        let meta = Arc::new(meta);
+        forget_drained(&meta, &outbox).map_err(OpenPipelineError::Load)?;
+        let runtime = PluginRuntime::start(config.runtime.clone()).map_err(OpenPipelineError::Runtime)?;
+        let (groups, new_groups) =
+            groups(&meta, config.is_group_auto_create).map_err(OpenPipelineError::Load)?;
+        let groups = Arc::new(groups);
+        let rule_set = Arc::new(RuleSetCell::new());
+        let observed = Arc::new(ObservedCounts::default());
+        let recorder = Arc::new(Recorder::new(
+            Arc::clone(&outbox),
+            Arc::clone(&rule_set),
+            Arc::clone(&groups),
+            Arc::clone(&observed),
+        ));
+        let control = Arc::new(Control {
+            reloader: Arc::new(Reloader::new(Arc::clone(&meta), Arc::clone(&runtime))),
+            meta,
+            outbox,
+            runtime,
+            rule_set,
+            known_groups: groups,
+            feeds,
+            couriers: Arc::new(Couriers::new()),
+            metrics: Arc::new(Metrics::new()),
+            observed,
+            clock,
+            configured: std::mem::take(&mut config.instances),
+            delivery: config.delivery,
+            rules_max: config.rules_max,
+            intent: ArcSwap::default(),
+            change: tokio::sync::Mutex::new(()),
+        });
+        control.store_built_in(&config.built_in).await.map_err(OpenPipelineError::Load)?;
+        control.reload().await.map_err(OpenPipelineError::Load)?;
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(store_groups(Arc::clone(&control), new_groups, shutdown.clone()));
+        let recovered_channels = recovered.closed_channels;
+        Ok(Self { recorder, control, recovered_channels, tasks, shutdown })
+    }
+
+    /// Waits until everything that can be delivered is delivered, at most `grace`; then ends the
+    /// couriers and closes the stores. What was not delivered stays in the outbox. All connections
+    /// must be closed before. Returns how many events stay.
+    pub async fn shutdown(self, grace: Duration) -> u64 {
+        let deadline = tokio::time::Instant::now() + grace;
+        // False means that the store failed: then waiting for deliveries is all that is left.
+        let _: bool = self.control.outbox.committed().await.unwrap_or(false);
+        while !self.control.is_drained() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.control.couriers.shutdown().await;
+        let left = self.control.status().events.pending;
+        let outbox = Arc::clone(&self.control.outbox);
+        if tokio::task::spawn_blocking(move || outbox.close()).await.is_err() {
+            tracing::error!("outbox was not closed properly");
+        }
+        left
+    }
+}
+
+fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of bytes: rounding is harmless, the factor is between 0 and 1"
+    )]
+    let share_bytes_max = (config.outbox_bytes_max as f64 * config.rule_share.clamp(0.0, 1.0)) as u64;
+    OutboxConfig {
+        path: config.data_dir.join("outbox.redb"),
+        bytes_max: config.outbox_bytes_max,
+        share_bytes_max,
+        commit_interval: config.commit_interval,
+        uncommitted_events_max: config.uncommitted_events_max,
+        dead_letters_bytes_max: config.dead_letters_bytes_max,
+    }
+}
+
+/// Drops retired incarnations that have nothing left to deliver. Only at start is it certain that
+/// no open channel still owes them events.
+fn forget_drained(meta: &MetaStore, outbox: &Outbox) -> Result<(), ControlError> {
+    let records = meta.incarnations().map_err(|error| control_errors::store(&error))?;
+    let drained: Vec<_> = records
+        .into_iter()
+        .filter(|record| record.is_retired && outbox.counts(record.id).pending == 0)
+        .map(|record| record.id)
+        .collect();
+    if drained.is_empty() {
+        return Ok(());
+    }
+    for id in &drained {
+        outbox.forget(*id);
+    }
+    meta.write(move |tx| drained.iter().try_for_each(|id| tx.remove_incarnation(*id)))
+        .map_err(|error| control_errors::store(&error))
+}
+
+fn groups(
+    meta: &MetaStore,
+    is_auto_create: bool,
+) -> Result<(Groups, mpsc::Receiver<GroupId>), ControlError> {
+    let records = meta.groups().map_err(|error| control_errors::store(&error))?;
+    let (deleted, present): (Vec<_>, Vec<_>) =
+        records.into_iter().partition(|record| record.is_deleted);
+    let ids = |records: Vec<store::GroupRecord>| records.into_iter().map(|record| record.group_id);
+    Ok(Groups::new(ids(present), ids(deleted), is_auto_create))
+}
+
+/// Stores groups that appeared by themselves.
+async fn store_groups(
+    control: Arc<Control>,
+    mut new_groups: mpsc::Receiver<GroupId>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let group_id = tokio::select! {
+            group_id = new_groups.recv() => group_id,
+            () = shutdown.cancelled() => None,
+        };
+        let Some(group_id) = group_id else { return };
+        if let Err(error) = control.store_new_group(group_id.clone()).await {
+            // Harmless: the group appears again with its next client after a restart.
+            tracing::warn!(%group_id, error = %ErrorChain(&error), "group was not stored");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The immutable snapshot that everyone reads: which rule matches, what maps, where to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::{GroupId, IncarnationId, Mapped, PluginDigest, RuleId};
+use plugin_runtime::Mapper;
+use tokio::sync::watch;
+
+/// A plugin that is ready to map for one rule.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedMapper {
+    pub(crate) mapper: Arc<Mapper>,
+    pub(crate) version: u32,
+    pub(crate) digest: PluginDigest,
+}
+
+/// One incarnation as couriers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct ActiveIncarnation {
+    pub(crate) rule_id: RuleId,
+    pub(crate) revision: u64,
+    pub(crate) mapping: Mapped,
+    /// Why there is no mapper, if there is none: then the courier waits.
+    pub(crate) mapper: Result<LoadedMapper, String>,
+    /// The built-in mapping, if the rule wants it after a fault.
+    pub(crate) fallback: Option<LoadedMapper>,
+    /// Counts the mappers that it has had since start.
+    pub(crate) generation: u64,
+    /// What is queued is dropped and counted.
+    pub(crate) is_discarding: bool,
+}
+
+/// Rules, mappers and destinations at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct RuleSet {
+    /// Enabled rules only.
+    pub(crate) by_group: HashMap<GroupId, IncarnationId>,
+    /// Also those of disabled and deleted rules that still drain.
+    pub(crate) incarnations: HashMap<IncarnationId, Arc<ActiveIncarnation>>,
+}
+
+/// Where the current snapshot is found, and how to hear of the next one.
+#[derive(Debug)]
+pub(crate) struct RuleSetCell {
+    current: ArcSwap<RuleSet>,
+    changed: watch::Sender<u64>,
+}
+
+impl RuleSetCell {
+    pub(crate) fn new() -> Self {
+        Self { current: ArcSwap::default(), changed: watch::Sender::new(0) }
+    }
+
+    pub(crate) fn load(&self) -> Arc<RuleSet> {
+        self.current.load_full()
+    }
+
+    /// The incarnation that records the events of `group`.
+    pub(crate) fn matching(&self, group: &GroupId) -> Option<IncarnationId> {
+        self.current.load().by_group.get(group).copied()
+    }
+
+    pub(crate) fn incarnation(&self, id: IncarnationId) -> Option<Arc<ActiveIncarnation>> {
+        self.current.load().incarnations.get(&id).cloned()
+    }
+
+    /// Makes `next` the snapshot. Couriers see it at their next batch.
+    pub(crate) fn swap(&self, next: RuleSet) {
+        self.current.store(Arc::new(next));
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

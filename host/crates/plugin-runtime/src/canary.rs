@@ -1,0 +1,71 @@
+//! Tries a plugin out in a throw-away instance, before any real event depends on it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use domain::{
+    ChannelFacts, ChannelId, ClientId, CloseReason, EventId, EventType, MqttVersion, Sequence,
+    StatusEvent,
+};
+
+use crate::instance::{Instance, StartInstanceError};
+use crate::mapper::Mapper;
+use crate::runtime::PrepareMapperError;
+
+/// 2026-01-01: plugins may think that an event of 1970 is none.
+const TIME_MS: u64 = 1_767_225_600_000;
+
+/// Starts an instance with the real configuration and maps one event of each type and `samples`.
+/// What the plugin rejects is fine; what makes it misbehave is not.
+pub(crate) fn try_out(
+    mapper: &Mapper,
+    samples: &[Arc<StatusEvent>],
+) -> Result<(), PrepareMapperError> {
+    let _ticking = mapper.core.ticker.begin();
+    let mut instance = Instance::start(mapper).map_err(|error| match error {
+        StartInstanceError::Refused(reason) => PrepareMapperError::ConfigRefused { reason },
+        StartInstanceError::Fault(fault) => PrepareMapperError::CanaryFailed {
+            detail: format!("in init: {fault}"),
+        },
+    })?;
+    let synthetic = EventType::ALL.into_iter().filter_map(event).map(Arc::new);
+    for event in synthetic.chain(samples.iter().cloned()) {
+        instance.map(mapper, &event).map_err(|fault| {
+            let event_type = event.event_type.as_str();
+            PrepareMapperError::CanaryFailed {
+                detail: format!("on a {event_type} event: {fault}"),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// An event as it could be; `None` never, since the name is valid.
+fn event(event_type: EventType) -> Option<StatusEvent> {
+    let client_id = ClientId::parse("GID_Canary@@@canary-1").ok()?;
+    let channel = ChannelFacts {
+        group_id: client_id.group(),
+        client_id,
+        channel_id: ChannelId([0xca; 16]),
+        client_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 50_312)),
+        protocol: MqttVersion::V5,
+        listener: "tcp",
+        username: None,
+        keep_alive_seconds: 60,
+        clean_start: true,
+        session_present: false,
+    };
+    Some(StatusEvent {
+        event_id: EventId([0xca; 16]),
+        event_type,
+        time_ms: TIME_MS,
+        sequence: Sequence(1),
+        reason: match event_type {
+            EventType::Connect => None,
+            EventType::Disconnect | EventType::TcpClean => Some(CloseReason::ClientDisconnect),
+        },
+        synthetic: None,
+        connected_at_ms: TIME_MS,
+        channel: Arc::new(channel),
+    })
+}

@@ -1,0 +1,61 @@
+//! The one engine of the process and what goes with it.
+//!
+//! Instances are allocated on demand: they are kept warm, so a pool would save little and would
+//! reserve address space for the worst case.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, OptLevel};
+
+use crate::budget::MemoryBudget;
+use crate::config::RuntimeConfig;
+use crate::runtime::StartRuntimeError;
+use crate::sandbox::{self, HostState};
+use crate::ticker::Ticker;
+
+/// What all plugins share.
+pub(crate) struct Core {
+    pub(crate) config: RuntimeConfig,
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<HostState>,
+    pub(crate) ticker: Ticker,
+    pub(crate) budget: Arc<MemoryBudget>,
+}
+
+impl Core {
+    pub(crate) fn start(config: RuntimeConfig) -> Result<Self, StartRuntimeError> {
+        let engine = Engine::new(&settings()).map_err(|error| StartRuntimeError::engine(&error))?;
+        let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
+        let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
+        let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));
+        Ok(Self {
+            config,
+            engine,
+            linker,
+            ticker,
+            budget,
+        })
+    }
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        // Costs more than a whole call; another crate's features must not switch it on.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        // The same event gives the same message on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        // Registering it is quadratic in the number of modules.
+        .native_unwind_info(false)
+        // What no plugin needs shrinks what can be attacked.
+        .wasm_memory64(false)
+        .wasm_gc(false);
+    config
+}

@@ -1,0 +1,223 @@
+//! The runtime as the rest of the host sees it: inspect, compile, prepare, map.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use domain::StatusEvent;
+use tokio::sync::oneshot;
+
+use crate::canary;
+use crate::compile::{self, CompilePluginError};
+use crate::config::RuntimeConfig;
+use crate::engine::Core;
+use crate::fault::MapperFault;
+use crate::inspect::{self, InspectPluginError, PluginFacts};
+use crate::mapper::{CompiledPlugin, Mapper, MapperSpec};
+use crate::scheduler::{Job, Scheduler, Verdicts};
+use crate::worker::Worker;
+
+/// Compiles plugins and calls them on its own threads.
+pub struct PluginRuntime {
+    core: Arc<Core>,
+    scheduler: Arc<Scheduler>,
+    threads: Vec<JoinHandle<()>>,
+    mappers: AtomicU64,
+}
+
+/// Why the runtime did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartRuntimeError {
+    /// This machine cannot run it.
+    #[error("the plugin engine does not start: {detail}")]
+    Engine {
+        /// What the engine said.
+        detail: String,
+    },
+    /// The system gave no thread.
+    #[error("failed to start a thread of the plugin runtime")]
+    SpawnThread(#[source] io::Error),
+}
+
+impl StartRuntimeError {
+    pub(crate) fn engine(error: &wasmtime::Error) -> Self {
+        Self::Engine {
+            detail: format!("{error:#}"),
+        }
+    }
+}
+
+/// Why a compiled plugin cannot map for a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareMapperError {
+    /// Its `init` refused the rule's configuration.
+    #[error("the plugin refuses its configuration: {reason}")]
+    ConfigRefused {
+        /// What it said.
+        reason: String,
+    },
+    /// It misbehaved when it was tried out.
+    #[error("the plugin failed its canary: {detail}")]
+    CanaryFailed {
+        /// What happened.
+        detail: String,
+    },
+    /// The rule asks for more than a rule may.
+    #[error("the rule asks for {asked} {what}; the most is {limit}")]
+    LimitTooHigh {
+        /// The unit.
+        what: &'static str,
+        /// What the rule asks for.
+        asked: u64,
+        /// The most that a rule may have.
+        limit: u64,
+    },
+}
+
+impl PrepareMapperError {
+    /// The variant, for metric labels and API codes.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ConfigRefused { .. } => "config_refused",
+            Self::CanaryFailed { .. } => "canary_failed",
+            Self::LimitTooHigh { .. } => "limit_too_high",
+        }
+    }
+}
+
+impl PluginRuntime {
+    /// Starts the engine, its ticker and the mapper threads. They end when the runtime is dropped,
+    /// each after the call that it is in.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the machine lacks what the engine needs, or gives no threads.
+    pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartRuntimeError> {
+        let count = config.mapper_threads.get();
+        let core = Arc::new(Core::start(config)?);
+        let scheduler = Arc::new(Scheduler::new(count));
+        let mut runtime = Self {
+            core,
+            scheduler,
+            threads: Vec::new(),
+            mappers: AtomicU64::new(0),
+        };
+        for number in 0..count {
+            let thread = runtime
+                .spawn(number)
+                .map_err(StartRuntimeError::SpawnThread)?;
+            runtime.threads.push(thread);
+        }
+        Ok(Arc::new(runtime))
+    }
+
+    /// Reads the face of the component in `bytes`, without compiling it.
+    ///
+    /// # Errors
+    ///
+    /// Says why the bytes are no plugin for this host.
+    pub fn inspect(&self, bytes: &[u8]) -> Result<PluginFacts, InspectPluginError> {
+        inspect::inspect(bytes, self.core.config.component_bytes_max)
+    }
+
+    /// Inspects, compiles and links the component in `bytes`. Blocks: 0.2 s for a small plugin in
+    /// Rust, 20 s for one of 18 MB in Python.
+    ///
+    /// # Errors
+    ///
+    /// Says why the bytes are no plugin for this host.
+    pub fn compile(&self, bytes: &[u8]) -> Result<Arc<CompiledPlugin>, CompilePluginError> {
+        compile::compile(&self.core, bytes).map(Arc::new)
+    }
+
+    /// Makes a mapper of `plugin` and tries it out in a throw-away instance. Blocks for some calls
+    /// of the plugin, up to their deadlines.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the plugin refuses the configuration or misbehaves, and when the rule asks for
+    /// more than a rule may have.
+    pub fn prepare(
+        &self,
+        plugin: &Arc<CompiledPlugin>,
+        mut spec: MapperSpec,
+    ) -> Result<Arc<Mapper>, PrepareMapperError> {
+        let samples = std::mem::take(&mut spec.samples);
+        // Relaxed is enough: only the number's uniqueness counts.
+        let id = self.mappers.fetch_add(1, Ordering::Relaxed);
+        let scheduler = Arc::downgrade(&self.scheduler);
+        let mapper = Mapper::new(
+            id,
+            Arc::clone(&self.core),
+            Arc::clone(plugin),
+            spec,
+            scheduler,
+        )?;
+        canary::try_out(&mapper, &samples)?;
+        Ok(Arc::new(mapper))
+    }
+
+    /// Maps `events` one after the other on a mapper thread: one verdict per event, in their order.
+    /// Waits while the mapper has 64 calls of this function open. A fault costs its own event only:
+    /// the next one gets a fresh instance.
+    pub async fn map(&self, mapper: &Arc<Mapper>, events: Vec<Arc<StatusEvent>>) -> Verdicts {
+        let count = events.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let Ok(permit) = Arc::clone(&mapper.room).acquire_owned().await else {
+            return lost(count);
+        };
+        let (reply, answer) = oneshot::channel();
+        let verdicts = Vec::with_capacity(count);
+        let mapper = Arc::clone(mapper);
+        self.scheduler.push(Job {
+            mapper,
+            events,
+            verdicts,
+            reply,
+            permit,
+        });
+        answer.await.unwrap_or_else(|_| lost(count))
+    }
+
+    fn spawn(&self, number: usize) -> io::Result<JoinHandle<()>> {
+        let worker = Worker::new(Arc::clone(&self.core), Arc::clone(&self.scheduler));
+        // The streams of WASI want a tokio runtime around them, and would start one of their own.
+        let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+        Builder::new()
+            .name(format!("mapper-{number}"))
+            .spawn(move || {
+                let _entered = tokio.enter();
+                worker.run();
+            })
+    }
+}
+
+/// What a job becomes that no thread answers: a bug of the host, told as a fault so that nothing is
+/// lost.
+fn lost(count: usize) -> Verdicts {
+    let detail = "the mapper thread gave no answer".to_owned();
+    vec![Err(MapperFault::Trap { detail }); count]
+}
+
+impl Drop for PluginRuntime {
+    fn drop(&mut self) {
+        self.scheduler.stop();
+        for thread in self.threads.drain(..) {
+            // Panics inside jobs are caught and logged; there is no one left to tell of others.
+            drop(thread.join());
+        }
+    }
+}
+
+impl fmt::Debug for PluginRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginRuntime")
+            .field("config", &self.core.config)
+            .finish_non_exhaustive()
+    }
+}

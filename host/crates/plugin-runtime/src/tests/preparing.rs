@@ -1,0 +1,99 @@
+//! The canary and the limits of a rule.
+
+use domain::MappingLimits;
+
+use super::fixture::{ACCEPT, component, config, magic, runtime, spec};
+use crate::{MapperInstance, MapperSpec, PrepareMapperError};
+
+fn prepare(init: &str, spec: MapperSpec) -> Option<PrepareMapperError> {
+    let runtime = runtime(config());
+    let plugin = runtime.compile(&component(init, "unreachable")).unwrap();
+    runtime.prepare(&plugin, spec).err()
+}
+
+fn canary(init: &str, words: &str) {
+    let error = prepare(init, spec()).unwrap();
+    assert_eq!(error.kind(), "canary_failed");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[test]
+fn a_refused_configuration_is_told_in_the_plugins_words() {
+    let error = prepare("(i32.const 1180)", spec()).unwrap();
+    assert_eq!(
+        error,
+        PrepareMapperError::ConfigRefused {
+            reason: "x".to_owned()
+        }
+    );
+}
+
+#[test]
+fn a_plugin_that_misbehaves_in_init_fails_its_canary() {
+    canary("unreachable", "unreachable");
+    canary("(loop (br 0)) unreachable", "deadline");
+    canary(
+        "(drop (memory.grow (i32.const 16))) (i32.const 0)",
+        "memory",
+    );
+}
+
+#[test]
+fn a_sample_that_the_plugin_cannot_map_fails_its_canary() {
+    assert_eq!(prepare(ACCEPT, spec()), None);
+    let error = prepare(
+        ACCEPT,
+        MapperSpec {
+            samples: vec![magic()],
+            ..spec()
+        },
+    )
+    .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("on a connect event: the plugin trapped"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_rule_may_not_ask_for_more_than_the_maxima() {
+    let with = |memory_bytes_max, call_deadline_ms| MapperSpec {
+        limits: MappingLimits {
+            memory_bytes_max,
+            call_deadline_ms,
+        },
+        ..spec()
+    };
+    assert_eq!(prepare(ACCEPT, with(Some(256 << 20), Some(100))), None);
+    for limits in [with(Some((256 << 20) + 1), None), with(None, Some(101))] {
+        assert_eq!(prepare(ACCEPT, limits).unwrap().kind(), "limit_too_high");
+    }
+}
+
+#[test]
+fn a_rule_may_have_less_memory_than_the_default() {
+    let limits = MappingLimits {
+        memory_bytes_max: Some(1),
+        call_deadline_ms: None,
+    };
+    let error = prepare(ACCEPT, MapperSpec { limits, ..spec() }).unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("65536 bytes; the limit of an instance is 1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_instance_without_a_thread_maps_until_its_first_fault() {
+    let runtime = runtime(config());
+    let mapper = super::fixture::mapper(&runtime, "unreachable");
+    let mut instance = MapperInstance::new(&mapper).unwrap();
+    assert_eq!(instance.memory_bytes(), super::fixture::PAGE);
+    assert!(instance.map(&super::fixture::plain()).is_ok());
+    assert!(instance.map(&magic()).is_err());
+    assert!(instance.map(&super::fixture::plain()).is_err());
+}

@@ -1,0 +1,128 @@
+//! How mappers share the threads.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use domain::StatusEvent;
+use tokio::task::JoinSet;
+
+use super::fixture::{PAGE, config, magic, mapper, plain, runtime};
+use crate::{Mapper, PluginRuntime, RuntimeConfig};
+
+const LOOP: &str = "(loop (br 0)) unreachable";
+
+/// Starts `jobs` calls of a mapper that loops, then one of a mapper that does not; tells whether the
+/// latter was done before the last of the former.
+async fn is_overtaken(threads: usize, jobs: usize, loops: usize) -> bool {
+    let mapper_threads = NonZeroUsize::new(threads).unwrap();
+    let runtime = runtime(RuntimeConfig {
+        mapper_threads,
+        ..config()
+    });
+    let slow = mapper(&runtime, LOOP);
+    let quick = mapper(&runtime, LOOP);
+    let mut calls = JoinSet::new();
+    // Tasks begin in the order in which they are spawned, so the slow mapper is in line first.
+    for _ in 0..jobs {
+        calls.spawn(call(&runtime, &slow, vec![magic(); loops]));
+    }
+    calls.spawn(call(&runtime, &quick, vec![plain()]));
+    let mut done = Vec::new();
+    while let Some(events) = calls.join_next().await {
+        done.push(events.unwrap());
+    }
+    assert_eq!(done.len(), jobs + 1);
+    done.last() != Some(&1)
+}
+
+/// Maps and tells how many events there were.
+fn call(
+    runtime: &Arc<PluginRuntime>,
+    mapper: &Arc<Mapper>,
+    events: Vec<Arc<StatusEvent>>,
+) -> impl Future<Output = usize> + Send + 'static {
+    let (runtime, mapper) = (Arc::clone(runtime), Arc::clone(mapper));
+    async move { runtime.map(&mapper, events).await.len() }
+}
+
+#[tokio::test]
+async fn on_one_thread_a_slow_mapper_lets_others_in_between() {
+    assert!(is_overtaken(1, 1, 20).await);
+}
+
+#[tokio::test]
+async fn a_slow_mapper_never_holds_all_threads() {
+    assert!(is_overtaken(2, 3, 5).await);
+}
+
+#[tokio::test]
+async fn many_callers_of_one_mapper_are_all_served() {
+    let mapper_threads = NonZeroUsize::new(3).unwrap();
+    let runtime = runtime(RuntimeConfig {
+        mapper_threads,
+        ..config()
+    });
+    let mapper = mapper(&runtime, "unreachable");
+    let mut calls = JoinSet::new();
+    for _ in 0..200 {
+        calls.spawn(call(&runtime, &mapper, vec![plain(); 10]));
+    }
+    let mut served = 0;
+    while let Some(events) = calls.join_next().await {
+        served += events.unwrap();
+    }
+    assert_eq!(served, 2000);
+    let usage = mapper.usage();
+    assert_eq!((usage.calls, usage.faults), (2000, 0));
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_frees_its_place() {
+    let runtime = runtime(config());
+    let slow = mapper(&runtime, LOOP);
+    for _ in 0..100 {
+        // Dropped after one poll: the job is in the queue by then.
+        let mut call = Box::pin(runtime.map(&slow, vec![magic(); 1000]));
+        assert!(poll_once(call.as_mut()).is_none());
+    }
+    assert_eq!(runtime.map(&slow, vec![plain()]).await.len(), 1);
+    assert!(slow.usage().calls < 1000);
+}
+
+/// Polls once.
+fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn the_instances_of_a_dropped_mapper_give_their_memory_back() {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: 2 * PAGE,
+        ..config()
+    });
+    for _ in 0..20 {
+        let mapper = mapper(&runtime, "unreachable");
+        assert!(
+            runtime
+                .map(&mapper, vec![plain()])
+                .await
+                .iter()
+                .all(Result::is_ok)
+        );
+    }
+}
+
+#[test]
+fn a_runtime_ends_with_jobs_in_its_queues() {
+    let runtime = runtime(config());
+    let slow = mapper(&runtime, LOOP);
+    let mut call = Box::pin(runtime.map(&slow, vec![magic(); 1000]));
+    assert!(poll_once(call.as_mut()).is_none());
+    drop(call);
+    drop(runtime);
+    assert!(slow.usage().calls < 1000);
+}

@@ -1,0 +1,132 @@
+//! Own requests to name servers and brokers: one connection per request.
+//!
+//! They are rare (routes every few seconds, topics, reading), so a connection each costs less than
+//! keeping connections healthy would.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rocketmq_protocol::protocol::SerializeType;
+use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
+use rocketmq_transport::api::{
+    AdmissionController, AdmissionLimits, FrameLimits, OneShotTransportClient, RequestDeadline,
+    TlsConfig,
+};
+
+use crate::compatibility::{CompatibilityHook, Refusal, code};
+use crate::runtime::RocketmqRuntime;
+
+/// How long one request may take, connecting included.
+const REQUEST_MAX: Duration = Duration::from_secs(3);
+/// A response may hold one message of RocketMQ's 4 MiB, or a name server's whole cluster.
+const RESPONSE_BODY_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// What this client says it is; servers change formats by it only from 4.9.4 (401) on.
+const VERSION: i32 = 399;
+
+/// Why there is no usable answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The server answered and refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// No answer came.
+    #[error("{address}: {detail}")]
+    Failed { address: String, detail: String },
+}
+
+impl CallError {
+    pub(crate) fn failed(address: &str, detail: &dyn fmt::Display) -> Self {
+        Self::Failed {
+            address: address.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+}
+
+/// A request: its code and fields.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) code: i32,
+    pub(crate) fields: &'a [(&'static str, String)],
+}
+
+/// Sends requests and waits for their responses.
+pub(crate) struct RemotingClient {
+    transport: OneShotTransportClient,
+    hook: Arc<CompatibilityHook>,
+    tls: TlsConfig,
+}
+
+impl RemotingClient {
+    pub(crate) fn new(
+        runtime: &RocketmqRuntime,
+        hook: Arc<CompatibilityHook>,
+        tls: bool,
+    ) -> Result<Self, rocketmq_error::SharedError> {
+        let admission = Arc::new(AdmissionController::new(AdmissionLimits::default()));
+        let limits = FrameLimits {
+            max_body_bytes: RESPONSE_BODY_BYTES_MAX,
+            ..FrameLimits::default()
+        };
+        let transport = OneShotTransportClient::try_new(runtime.remoting_context(), admission)?
+            .try_with_frame_limits(limits)?;
+        Ok(Self {
+            transport,
+            hook,
+            tls: TlsConfig {
+                enable: tls,
+                ..TlsConfig::default()
+            },
+        })
+    }
+
+    /// The response, if its code is 0 or one of `accepted`.
+    pub(crate) async fn call(
+        &self,
+        address: &str,
+        request: Request<'_>,
+        accepted: &[i32],
+    ) -> Result<RemotingCommand, CallError> {
+        let call = Box::pin(self.exchange(address, request));
+        let response = tokio::time::timeout(REQUEST_MAX, call)
+            .await
+            .map_err(|_| {
+                CallError::failed(address, &format_args!("no answer within {REQUEST_MAX:?}"))
+            })??;
+        if response.code() == code::SUCCESS || accepted.contains(&response.code()) {
+            Ok(response)
+        } else {
+            Err(CallError::Refused(Refusal::of(&response)))
+        }
+    }
+
+    async fn exchange(
+        &self,
+        address: &str,
+        request: Request<'_>,
+    ) -> Result<RemotingCommand, CallError> {
+        let to = resolve(address).await?;
+        let mut command = RemotingCommand::with_resolved_defaults(VERSION, SerializeType::JSON);
+        command.set_code_ref(request.code);
+        for (name, value) in request.fields {
+            command.add_ext_field(*name, value.as_str());
+        }
+        self.hook
+            .sign(to, &mut command)
+            .map_err(|error| CallError::failed(address, &error))?;
+        self.transport
+            .invoke_with_config(to, command, &self.tls, RequestDeadline::after(REQUEST_MAX))
+            .await
+            .map_err(|error| CallError::failed(address, &domain::ErrorChain(error.as_ref())))
+    }
+}
+
+async fn resolve(address: &str) -> Result<SocketAddr, CallError> {
+    tokio::net::lookup_host(address)
+        .await
+        .map_err(|error| CallError::failed(address, &error))?
+        .next()
+        .ok_or_else(|| CallError::failed(address, &"the name has no address"))
+}

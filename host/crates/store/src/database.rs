@@ -1,0 +1,190 @@
+//! One file of the storage engine: opening it, its schema version, and its errors.
+//!
+//! A file that cannot be read is always an error and never an empty store. Small files are
+//! verified page by page when they open, since the engine trusts a file that was closed cleanly.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, TableError};
+
+/// Numbers of a file, by name; `schema` is the version of its tables.
+pub(crate) const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
+
+const SCHEMA: &str = "schema";
+
+/// Files up to this size are verified at every open: some tenths of a second. A larger one is
+/// verified only after a crash; its events carry checksums of their own.
+const VERIFY_BYTES_MAX: u64 = 256 << 20;
+
+/// What the storage engine said.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct EngineError(Box<redb::Error>);
+
+macro_rules! engine_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for EngineError {
+            fn from(error: $error) -> Self {
+                Self(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+engine_errors!(
+    redb::StorageError,
+    TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::DatabaseError,
+    redb::CursorError,
+    redb::SetDurabilityError
+);
+
+/// Why a file of the store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// Another process has it open.
+    #[error("{} is in use by another process", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer version of this program wrote it.
+    #[error("{} has schema {found}, but this version reads only up to {supported}; it was written by a newer version", path.display())]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that can be read.
+        supported: u64,
+    },
+    /// Its contents are not what was written.
+    #[error("{} is damaged ({detail}); restore it from a copy, or move it away to start without its contents", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// It could not be read or written.
+    #[error("{} cannot be opened", path.display())]
+    Engine {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: EngineError,
+    },
+    /// Its thread did not start.
+    #[error("the writer thread of {} did not start", path.display())]
+    Thread {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl OpenStoreError {
+    /// Sorts an engine error of the file at `path`.
+    pub(crate) fn of(path: &Path, error: impl Into<EngineError>) -> Self {
+        let path = path.to_owned();
+        let source = error.into();
+        match *source.0 {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::InUse { path },
+            redb::Error::Corrupted(detail) => Self::Damaged { path, detail },
+            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Damaged { path, detail: error.to_string() }
+            }
+            redb::Error::UpgradeRequired(version) => {
+                Self::Damaged { path, detail: format!("unknown file format {version}") }
+            }
+            redb::Error::TableTypeMismatch { table, .. } => {
+                Self::Damaged { path, detail: format!("table {table} has other types") }
+            }
+            other => Self::Engine { path, source: EngineError(Box::new(other)) },
+        }
+    }
+}
+
+/// An open file.
+pub(crate) struct OpenedFile {
+    pub(crate) database: Database,
+    /// The last process that had it open did not close it.
+    pub(crate) repaired: bool,
+}
+
+/// Opens or creates the file at `path` and checks that its schema is at most `schema`.
+pub(crate) fn open(path: &Path, cache_bytes: usize, schema: u64) -> Result<OpenedFile, OpenStoreError> {
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let existed = bytes > 0;
+    let repaired = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&repaired);
+    let mut builder = Builder::new();
+    builder
+        .set_cache_size(cache_bytes)
+        .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+    // The engine may panic on a file that was altered after a clean close.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let fail = |error| OpenStoreError::of(path, error);
+        let mut database = builder.create(path).map_err(fail)?;
+        if existed && bytes <= VERIFY_BYTES_MAX && !database.check_integrity().map_err(fail)? {
+            repaired.store(true, Ordering::Relaxed);
+            tracing::warn!(path = %path.display(), "file was altered from outside and has been repaired");
+        }
+        check_schema(&database, path, schema, existed)?;
+        Ok(database)
+    }));
+    let database = opened.unwrap_or_else(|_| {
+        Err(OpenStoreError::Damaged { path: path.to_owned(), detail: "its pages are inconsistent".to_owned() })
+    })?;
+    Ok(OpenedFile { database, repaired: repaired.load(Ordering::Relaxed) })
+}
+
+fn check_schema(database: &Database, path: &Path, schema: u64, existed: bool) -> Result<(), OpenStoreError> {
+    let fail = |error: EngineError| OpenStoreError::of(path, error);
+    match read_number(database, SCHEMA).map_err(fail)? {
+        Some(found) if found > schema => {
+            Err(OpenStoreError::NewerSchema { path: path.to_owned(), found, supported: schema })
+        }
+        Some(_) => Ok(()),
+        None if existed && has_tables(database).map_err(fail)? => {
+            Err(OpenStoreError::Damaged { path: path.to_owned(), detail: "it has no schema version".to_owned() })
+        }
+        None => write_number(database, SCHEMA, schema).map_err(fail),
+    }
+}
+
+fn has_tables(database: &Database) -> Result<bool, EngineError> {
+    Ok(database.begin_read()?.list_tables()?.next().is_some())
+}
+
+/// Reads a number; `None` if it was never written.
+pub(crate) fn read_number(database: &Database, name: &str) -> Result<Option<u64>, EngineError> {
+    match database.begin_read()?.open_table(NUMBERS) {
+        Ok(table) => {
+            let number = table.get(name)?;
+            Ok(number.map(|guard| guard.value()))
+        }
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_number(database: &Database, name: &str, number: u64) -> Result<(), EngineError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.open_table(NUMBERS)?.insert(name, number)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

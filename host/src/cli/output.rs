@@ -1,0 +1,126 @@
+//! Results go to stdout, talk goes to stderr.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::failure::Failure;
+
+/// How results look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Writes one line to stderr.
+pub(super) fn talk(line: fmt::Arguments<'_>) {
+    // If nobody hears it, there is nobody to tell.
+    let _: io::Result<()> = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes one line to stdout.
+pub(super) fn print_line(line: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Writes a JSON value to stdout.
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
+    print_line(&format!("{value:#}"))
+}
+
+/// Asks before something is deleted: on a terminal; elsewhere `--yes` is needed.
+pub(super) fn confirm(is_sure: bool, question: &str) -> Result<(), Failure> {
+    if is_sure {
+        return Ok(());
+    }
+    let mut input = io::stdin();
+    if !(input.is_terminal() && io::stderr().is_terminal()) {
+        return Err(Failure::usage(format!("{question} Say --yes to do it: there is no terminal to ask on")));
+    }
+    let _: io::Result<()> = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    // A line longer than this is no answer.
+    let mut line = io::Read::take(io::Read::by_ref(&mut input), 64);
+    let read = io::BufRead::read_line(&mut io::BufReader::new(&mut line), &mut answer);
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::usage("nothing was deleted"))
+    }
+}
+
+/// Rows under headings, in columns.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()] }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(super) fn print(&self) -> Result<(), Failure> {
+        self.lines().iter().try_for_each(|line| print_line(line))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+/// The text of a field of an answer; `-` if there is none. `place` is a JSON pointer.
+pub(super) fn field(value: &Value, place: &str) -> String {
+    match value.pointer(place) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        // Control characters of a client's name must not reach the terminal.
+        Some(Value::String(text)) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Table, confirm, field};
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(&["ID", "STATUS"]);
+        table.row(vec!["long-name".to_owned(), "ok".to_owned()]);
+        assert_eq!(table.lines(), ["ID         STATUS", "long-name  ok"]);
+    }
+
+    #[test]
+    fn a_field_never_brings_control_characters_to_the_terminal() {
+        let value = json!({ "a": { "b": "x\u{1b}[2Jy", "n": 3, "e": "" } });
+        assert_eq!(field(&value, "/a/b"), "x [2Jy");
+        assert_eq!(field(&value, "/a/n"), "3");
+        assert_eq!((field(&value, "/a/e"), field(&value, "/c")), ("-".to_owned(), "-".to_owned()));
+    }
+
+    #[test]
+    fn a_deletion_needs_no_question_when_it_is_confirmed() {
+        assert!(confirm(true, "Delete it?").is_ok());
+    }
+}

@@ -1,0 +1,44 @@
+use serde_json::json;
+
+use super::{Parts, parse_object};
+
+fn parts() -> Parts {
+    Parts {
+        instance: None,
+        plugin: None,
+        plugin_version: None,
+        config: None,
+        description: None,
+        on_fault: None,
+        on_reject: None,
+        force: false,
+    }
+}
+
+#[test]
+fn an_edit_changes_only_what_was_given() {
+    let rule = json!({ "description": "a", "mapping": { "plugin": "p", "version": 2, "config": { "x": 1 } } });
+    let edited = |parts: Parts| {
+        let mut rule = rule.clone();
+        parts.write_into(&mut rule);
+        rule
+    };
+    assert_eq!(edited(parts()), rule);
+    // Another plugin's version number would mean nothing.
+    let other = edited(Parts { plugin: Some("q".to_owned()), ..parts() });
+    assert_eq!(other["mapping"], json!({ "plugin": "q", "version": "latest", "config": { "x": 1 } }));
+    let same = edited(Parts { plugin: Some("p".to_owned()), ..parts() });
+    assert_eq!(same["mapping"]["version"], 2);
+    let pinned = edited(Parts { plugin: Some("q".to_owned()), plugin_version: Some("3".to_owned()), ..parts() });
+    assert_eq!(pinned["mapping"]["version"], 3);
+    let empty = edited(Parts { config: Some(parse_object("{}").unwrap()), description: Some(String::new()), ..parts() });
+    assert_eq!((&empty["mapping"]["config"], &empty["description"]), (&json!({}), &json!("")));
+}
+
+#[test]
+fn a_plugin_configuration_is_an_object() {
+    assert!(parse_object("{\"a\": [1]}").is_ok());
+    for wrong in ["", "[]", "1", "{a: 1}"] {
+        assert!(parse_object(wrong).is_err(), "{wrong}");
+    }
+}

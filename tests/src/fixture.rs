@@ -1,0 +1,47 @@
+//! Components that the host must refuse or survive, built from `tests/fixtures/hostile`.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use xtask::places;
+
+/// A component without anything in it: the magic number and version of the component format.
+pub const EMPTY_COMPONENT: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
+/// A core module, which is no component.
+pub const CORE_MODULE: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
+
+/// Builds the hostile plugin with a feature (none: it behaves until a client asks it not to).
+///
+/// # Errors
+///
+/// When it does not build.
+pub fn hostile(feature: Option<&str>) -> Result<Vec<u8>> {
+    let target = places::target().join("fixtures");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "hostile-plugin",
+            "--profile",
+            "plugin",
+        ])
+        .args(["--target", "wasm32-wasip2", "--target-dir"])
+        .arg(&target)
+        .current_dir(places::root());
+    if let Some(feature) = feature {
+        build.args(["--features", feature]);
+    }
+    let output = build.output().context("failed to start cargo")?;
+    ensure!(
+        output.status.success(),
+        "no fixture: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let path = target.join("wasm32-wasip2/plugin/hostile_plugin.wasm");
+    fs::read(&path).with_context(|| format!("no {}", path.display()))
+}

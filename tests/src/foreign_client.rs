@@ -1,0 +1,191 @@
+//! MQTT clients that are not ours: paho-mqtt, mqtt.js and `mosquitto_pub`, one process per connection.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use xtask::places;
+use xtask::requirements::{self, Requirement};
+
+use crate::process::Talker;
+
+/// Also mosquitto's lowest.
+pub const KEEP_ALIVE_S: u16 = 5;
+/// Many interpreters start at once on few cores.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// paho-mqtt for Python.
+    Paho,
+    /// mqtt.js.
+    MqttJs,
+    /// `mosquitto_pub`, holding its connection by reading lines.
+    Mosquitto,
+}
+
+/// How a client connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The program.
+    pub library: Library,
+    /// MQTT 5, else 3.1.1.
+    pub v5: bool,
+    /// WebSocket, else TCP.
+    pub websocket: bool,
+}
+
+impl Way {
+    /// Every combination that the programs can do.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for library in [Library::Paho, Library::MqttJs, Library::Mosquitto] {
+            for v5 in [false, true] {
+                for websocket in [false, true] {
+                    // mosquitto_pub speaks TCP only.
+                    if !(websocket && library == Library::Mosquitto) {
+                        all.push(Self {
+                            library,
+                            v5,
+                            websocket,
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// A name for client ids, such as `paho-5-ws`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let library = match self.library {
+            Library::Paho => "paho",
+            Library::MqttJs => "mqttjs",
+            Library::Mosquitto => "mosquitto",
+        };
+        let (version, transport) = (self.version(), self.transport());
+        format!("{library}-{version}-{transport}")
+    }
+
+    /// What it needs from the machine.
+    #[must_use]
+    pub fn needs(self) -> Requirement {
+        match self.library {
+            Library::Paho => Requirement::Paho,
+            Library::MqttJs => Requirement::MqttJs,
+            Library::Mosquitto => Requirement::Mosquitto,
+        }
+    }
+
+    fn version(self) -> &'static str {
+        if self.v5 { "5" } else { "3" }
+    }
+
+    fn transport(self) -> &'static str {
+        if self.websocket { "ws" } else { "tcp" }
+    }
+
+    fn command(self, address: SocketAddr, client_id: &str) -> Command {
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        let keep_alive = KEEP_ALIVE_S.to_string();
+        let script = |mut command: Command, path: &str| {
+            command.arg(places::root().join("tests").join(path));
+            command.args([
+                &host,
+                &port,
+                self.transport(),
+                self.version(),
+                client_id,
+                &keep_alive,
+            ]);
+            command
+        };
+        match self.library {
+            Library::Paho => script(
+                Command::new(requirements::python()),
+                "python/paho_client.py",
+            ),
+            Library::MqttJs => {
+                let mut command = script(Command::new("node"), "node/mqtt_js_client.js");
+                command.env("NODE_PATH", requirements::node_modules());
+                command
+            }
+            Library::Mosquitto => {
+                let version = if self.v5 { "mqttv5" } else { "mqttv311" };
+                // It tells of CONNACK by buffered lines otherwise.
+                let mut command = Command::new("stdbuf");
+                command.args([
+                    "-oL",
+                    "mosquitto_pub",
+                    "-l",
+                    "-d",
+                    "-t",
+                    "unused",
+                    "-h",
+                    &host,
+                    "-p",
+                    &port,
+                ]);
+                command.args(["-i", client_id, "-k", &keep_alive, "-V", version]);
+                command
+            }
+        }
+    }
+}
+
+/// One connected client.
+#[derive(Debug)]
+pub struct ForeignClient {
+    talker: Talker,
+}
+
+impl ForeignClient {
+    /// Connects and waits for CONNACK.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused or does not connect.
+    pub fn connect(way: Way, address: SocketAddr, client_id: &str) -> Result<Self> {
+        let talker = Talker::start(client_id, &mut way.command(address, client_id))?;
+        let connected = |line: &str| line == "connected" || line.ends_with("received CONNACK (0)");
+        talker
+            .expect(connected, ANSWER_DEADLINE)
+            .context("not connected")?;
+        Ok(Self { talker })
+    }
+
+    /// DISCONNECT, and the end of the process.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end well.
+    pub fn close(mut self) -> Result<()> {
+        self.talker.hang_up();
+        let status = self.talker.process().wait(ANSWER_DEADLINE)?;
+        ensure!(status.success(), "the client ended with {status}");
+        Ok(())
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn kill(mut self) -> Result<()> {
+        self.talker.process().kill()
+    }
+
+    /// Stops the process; its connection stays open and silent.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.talker.process().signal(Signal::STOP)
+    }
+}

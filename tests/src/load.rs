@@ -1,0 +1,116 @@
+//! The load tool (`src/bin/load.rs`) as a process, so that it can be killed.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::cli;
+use crate::process::Talker;
+
+/// What a storm of connects was like.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StormReport {
+    /// CONNACKs that accepted.
+    pub connects: u64,
+    /// CONNACKs that refused.
+    pub refused: u64,
+    /// Connections without CONNACK.
+    pub errors: u64,
+    /// Median of CONNECT to CONNACK, microseconds.
+    pub p50_us: u64,
+    /// 99th percentile.
+    pub p99_us: u64,
+    /// How long it took, milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// How hard a storm blows.
+#[derive(Clone, Copy, Debug)]
+pub struct StormSpec<'a> {
+    /// Client ids start with it.
+    pub prefix: &'a str,
+    /// Connects a second.
+    pub rate: u32,
+    /// How long.
+    pub seconds: u32,
+    /// Different client ids, used in turn.
+    pub clients: u32,
+}
+
+/// A running load tool.
+#[derive(Debug)]
+pub struct Load {
+    talker: Talker,
+    patience: Duration,
+}
+
+impl Load {
+    /// Connects clients `<prefix>0` to `<prefix>COUNT-1` and keeps them; waits until all are connected.
+    ///
+    /// # Errors
+    ///
+    /// When one is not accepted.
+    pub fn hold(address: SocketAddr, prefix: &str, count: usize) -> Result<Self> {
+        let mut command = Command::new(cli::beside("load")?);
+        command.args(["hold", &address.to_string(), prefix, &count.to_string()]);
+        let talker = Talker::start("the load tool", &mut command)?;
+        talker.expect(|line| line == "connected", Duration::from_secs(120))?;
+        Ok(Self {
+            talker,
+            patience: Duration::from_secs(120),
+        })
+    }
+
+    /// Closes every second client by DISCONNECT and waits until the host closed their connections.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub fn close_half(&mut self) -> Result<()> {
+        self.talker.say("close-half")?;
+        self.talker
+            .expect(|line| line == "closed", self.patience)
+            .map(drop)
+    }
+
+    /// kill -9: every connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn kill(mut self) -> Result<()> {
+        self.talker.process().kill()
+    }
+
+    /// Starts a storm: connections that come at a rate and go at once, half by DISCONNECT.
+    ///
+    /// # Errors
+    ///
+    /// When the tool cannot be started.
+    pub fn storm(address: SocketAddr, spec: StormSpec<'_>) -> Result<Self> {
+        let mut command = Command::new(cli::beside("load")?);
+        command.args(["storm", &address.to_string(), spec.prefix]);
+        command.args([spec.rate, spec.seconds, spec.clients].map(|number| number.to_string()));
+        let talker = Talker::start("the load tool", &mut command)?;
+        Ok(Self {
+            talker,
+            patience: Duration::from_secs(u64::from(spec.seconds) + 120),
+        })
+    }
+
+    /// Waits for the storm's end.
+    ///
+    /// # Errors
+    ///
+    /// When the tool fails.
+    pub fn report(self) -> Result<StormReport> {
+        let line = self
+            .talker
+            .expect(|line| line.starts_with('{'), self.patience)?;
+        serde_json::from_str(&line).with_context(|| format!("no report: {line}"))
+    }
+}
