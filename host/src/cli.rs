@@ -99,7 +99,7 @@ pub(crate) fn parse() -> Action {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing is left to do if even the help cannot be shown.
-            let _: std::io::Result<()> = error.print();
+            drop(error.print());
             return Action::Done(exit_code(error.exit_code()));
         }
     };

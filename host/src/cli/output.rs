@@ -19,7 +19,7 @@ pub(super) enum OutputFormat {
 /// Writes one line to stderr.
 pub(super) fn talk(line: fmt::Arguments<'_>) {
     // If nobody hears it, there is nobody to tell.
-    let _: io::Result<()> = writeln!(io::stderr(), "{line}");
+    drop(writeln!(io::stderr(), "{line}"));
 }
 
 /// Writes one line to stdout.
@@ -42,7 +42,7 @@ pub(super) fn confirm(is_sure: bool, question: &str) -> Result<(), Failure> {
     if !(input.is_terminal() && io::stderr().is_terminal()) {
         return Err(Failure::usage(format!("{question} Say --yes to do it: there is no terminal to ask on")));
     }
-    let _: io::Result<()> = write!(io::stderr(), "{question} [y/N] ");
+    drop(write!(io::stderr(), "{question} [y/N] "));
     let mut answer = String::new();
     // A line longer than this is no answer.
     let mut line = io::Read::take(io::Read::by_ref(&mut input), 64);

@@ -66,7 +66,7 @@ struct Queue {
 impl Scheduler {
     /// For `threads` threads; one of them is kept free of any single mapper, if there are several.
     pub(crate) fn new(threads: usize) -> Self {
-        let threads_per_mapper = threads;
+        let threads_per_mapper = threads.saturating_sub(1).max(1);
         Self {
             state: Mutex::default(),
             work: Condvar::new(),
