@@ -31,13 +31,13 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// Says which part did not start.
-pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("rulemill")
         .build()
         .context("async runtime does not start")?;
-    let result = runtime.block_on(serve(&config));
+    let result = runtime.block_on(serve(config));
     // Blocking work that hangs, such as a compiler, must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -104,7 +104,10 @@ async fn start(config: &Config) -> anyhow::Result<Host> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let pipeline = Pipeline::open(pipeline_config(config, instances)?, Arc::clone(&clock)).await?;
     if pipeline.recovered_channels > 0 {
-        tracing::info!(channels = pipeline.recovered_channels, "the last run ended with open channels, each got a tcpclean");
+        tracing::info!(
+            channels = pipeline.recovered_channels,
+            "the last run ended with open channels, each got a tcpclean"
+        );
     }
     let sink: Arc<dyn StatusSink> = Arc::clone(&pipeline.recorder) as Arc<dyn StatusSink>;
     let connections_max = usize::try_from(config.mqtt.connections_max)?;
@@ -121,7 +124,14 @@ async fn start(config: &Config) -> anyhow::Result<Host> {
     let admin_shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(admin.run(admin_shutdown.clone()));
-    Ok(Host { senders, pipeline, mqtt, admin: tasks, admin_shutdown, addresses })
+    Ok(Host {
+        senders,
+        pipeline,
+        mqtt,
+        admin: tasks,
+        admin_shutdown,
+        addresses,
+    })
 }
 
 impl Host {
@@ -145,7 +155,8 @@ async fn admin(
     pipeline: &Pipeline,
     broker: &Arc<Broker>,
 ) -> anyhow::Result<AdminServer> {
-    let token = ensure_admin_token(&config.node.data_dir).context("admin token cannot be read or made")?;
+    let token =
+        ensure_admin_token(&config.node.data_dir).context("admin token cannot be read or made")?;
     let (ready, measured) = (Arc::clone(&pipeline.control), Arc::clone(&pipeline.control));
     let measured_broker = Arc::clone(broker);
     let probes = Probes {
@@ -214,7 +225,8 @@ fn mqtt_config(config: &Config) -> anyhow::Result<MqttServerConfig> {
         tcp: mqtt.tcp.clone(),
         ws: mqtt.ws.clone(),
         workers: threads(),
-        packet_bytes_max: NonZeroU32::new(mqtt.packet_bytes_max).context("mqtt.max-packet must not be 0")?,
+        packet_bytes_max: NonZeroU32::new(mqtt.packet_bytes_max)
+            .context("mqtt.max-packet must not be 0")?,
         payload_bytes_max: mqtt.payload_bytes_max,
         connect_timeout: mqtt.connect_timeout,
         keep_alive_max: mqtt.keep_alive_max,

@@ -13,21 +13,35 @@ pub(crate) fn print(addresses: &Addresses, data_dir: &Path, control: &Control) {
         if all.is_empty() {
             return "off".to_owned();
         }
-        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        all.iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     println!("rulemill {} is ready", env!("CARGO_PKG_VERSION"));
     println!("  MQTT (TCP)          {}", list(&addresses.mqtt_tcp));
-    println!("  MQTT (WebSocket)    {}, path /mqtt", list(&addresses.mqtt_ws));
+    println!(
+        "  MQTT (WebSocket)    {}, path /mqtt",
+        list(&addresses.mqtt_ws)
+    );
     println!("  HTTP API            http://{}", addresses.admin);
     for (instance, address) in &addresses.rocketmq_name_server {
         println!("  RocketMQ {instance:<10} name server {address}, in this process");
     }
     println!("  data                {}", data_dir.display());
-    println!("  admin token         {}", data_dir.join("admin-token").display());
+    println!(
+        "  admin token         {}",
+        data_dir.join("admin-token").display()
+    );
     let rules = control.rules();
     if rules.is_empty() {
-        let instance = control.instances().first().map_or_else(|| "INSTANCE".to_owned(), ToString::to_string);
-        println!("There is no rule yet, so status events go nowhere. Create one for a group of clients:");
+        let instance = control
+            .instances()
+            .first()
+            .map_or_else(|| "INSTANCE".to_owned(), ToString::to_string);
+        println!(
+            "There is no rule yet, so status events go nowhere. Create one for a group of clients:"
+        );
         println!(
             "  rulemill rule create my-status --group GID_Demo --instance {instance} --topic ClientStatus"
         );

@@ -61,7 +61,7 @@ enum Command {
     /// Plugins: the WebAssembly components that map events to messages.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// Groups of clients, such as GID_Devices.
+    /// Groups of clients, such as `GID_Devices`.
     #[command(subcommand)]
     Group(group::GroupCommand),
     /// Clients and their connections.
@@ -117,7 +117,10 @@ fn exit_code(code: i32) -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> Result<Action, Failure> {
-    let Cli { mut connection, command } = cli;
+    let Cli {
+        mut connection,
+        command,
+    } = cli;
     match command {
         Command::Serve { layers } => {
             return Ok(Action::Serve(Box::new(layers.load(&connection)?)));
@@ -129,7 +132,9 @@ fn carry_out(cli: Cli) -> Result<Action, Failure> {
         Command::Client(command) => command.run(&connection)?,
         Command::Messages(arguments) => arguments.run(&connection)?,
         Command::Status { json } => {
-            connection.prefer_json(json);
+            if json {
+                connection.prefer_json();
+            }
             status::show(&connection)?;
         }
     }

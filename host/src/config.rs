@@ -174,7 +174,9 @@ pub(crate) fn load(
     settings: &[String],
 ) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut root = file.map(|path| tree::read_file(path, &mut problems)).unwrap_or_default();
+    let mut root = file
+        .map(|path| tree::read_file(path, &mut problems))
+        .unwrap_or_default();
     tree::overlay_environment(&mut root, environment);
     tree::overlay_settings(&mut root, settings, &mut problems);
     let findings = reader::Findings::default();

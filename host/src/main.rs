@@ -19,12 +19,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::parse() {
-        cli::Action::Serve(config) => serve(*config),
+        cli::Action::Serve(config) => serve(&config),
         cli::Action::Done(code) => code,
     }
 }
 
-fn serve(config: config::Config) -> ExitCode {
+fn serve(config: &config::Config) -> ExitCode {
     if let Err(error) = telemetry::start(&config.telemetry) {
         return failed(&error);
     }
@@ -34,7 +34,10 @@ fn serve(config: config::Config) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "why the host ended is for whoever started it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "why the host ended is for whoever started it"
+)]
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("rulemill: {error:#}");
     ExitCode::FAILURE

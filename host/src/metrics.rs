@@ -16,13 +16,24 @@ pub(crate) fn render(pipeline: String, broker: &StatsSnapshot) -> String {
 fn write(text: &mut String, broker: &StatsSnapshot) -> std::fmt::Result {
     writeln!(text, "# TYPE rulemill_connections_opened counter")?;
     for (listener, count) in &broker.opened {
-        writeln!(text, "rulemill_connections_opened_total{{listener=\"{listener}\"}} {count}")?;
+        writeln!(
+            text,
+            "rulemill_connections_opened_total{{listener=\"{listener}\"}} {count}"
+        )?;
     }
     writeln!(text, "# TYPE rulemill_connections_closed counter")?;
     for (reason, count) in &broker.closed {
-        writeln!(text, "rulemill_connections_closed_total{{reason=\"{}\"}} {count}", reason.as_str())?;
+        writeln!(
+            text,
+            "rulemill_connections_closed_total{{reason=\"{}\"}} {count}",
+            reason.as_str()
+        )?;
     }
-    writeln!(text, "# TYPE rulemill_connections gauge\nrulemill_connections {}", broker.online)?;
+    writeln!(
+        text,
+        "# TYPE rulemill_connections gauge\nrulemill_connections {}",
+        broker.online
+    )?;
     let counters = [
         ("connections_refused", broker.refused),
         ("messages_received", broker.messages_received),
@@ -32,7 +43,10 @@ fn write(text: &mut String, broker: &StatsSnapshot) -> std::fmt::Result {
         ("clients_forgotten", broker.clients_forgotten),
     ];
     for (name, count) in counters {
-        writeln!(text, "# TYPE rulemill_{name} counter\nrulemill_{name}_total {count}")?;
+        writeln!(
+            text,
+            "# TYPE rulemill_{name} counter\nrulemill_{name}_total {count}"
+        )?;
     }
     Ok(())
 }

@@ -9,12 +9,19 @@ const RESERVED: u64 = 512;
 /// promises: clients above it are refused by the operating system.
 pub(crate) fn raise(connections_max: u64) {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, wanted) {
         tracing::warn!(error = %error, "limit of open files cannot be raised");
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < connections_max.saturating_add(RESERVED) {
-        tracing::info!(limit, connections_max, "limit of open files is below mqtt.max-connections");
+        tracing::info!(
+            limit,
+            connections_max,
+            "limit of open files is below mqtt.max-connections"
+        );
     }
 }

@@ -91,14 +91,19 @@ mod tests {
                 mqtt_tcp: vec!["127.0.0.1:1883".parse().unwrap()],
                 mqtt_ws: vec!["127.0.0.1:8083".parse().unwrap()],
                 admin: "127.0.0.1:8180".parse().unwrap(),
-                rocketmq_name_server: [("embedded".to_owned(), "127.0.0.1:9876".parse().unwrap())].into(),
+                rocketmq_name_server: [("embedded".to_owned(), "127.0.0.1:9876".parse().unwrap())]
+                    .into(),
             },
         };
         write(folder.path(), &content).unwrap();
         let value: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(folder.path().join("run.json")).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(folder.path().join("run.json")).unwrap())
+                .unwrap();
         assert_eq!(value["addresses"]["mqttTcp"][0], "127.0.0.1:1883");
-        assert_eq!(value["addresses"]["rocketmqNameServer"]["embedded"], "127.0.0.1:9876");
+        assert_eq!(
+            value["addresses"]["rocketmqNameServer"]["embedded"],
+            "127.0.0.1:9876"
+        );
         assert_eq!(read(folder.path()).unwrap(), Some(content));
         remove(folder.path()).unwrap();
         remove(folder.path()).unwrap();

@@ -49,7 +49,9 @@ pub(crate) fn open(
     let mut all = HashMap::new();
     for (id, instance) in configured {
         let opened = match instance {
-            config::RocketmqInstance::Embedded(embedded) => senders.embedded(id, embedded, data_dir),
+            config::RocketmqInstance::Embedded(embedded) => {
+                senders.embedded(id, embedded, data_dir)
+            }
             config::RocketmqInstance::Remote(remote) => senders.remote(id, remote),
         };
         match opened {
@@ -73,11 +75,12 @@ impl Senders {
         config: &config::EmbeddedInstance,
         data_dir: &Path,
     ) -> anyhow::Result<InstanceConfig> {
-        let server = embedded_rocketmq::EmbeddedRocketmq::start(embedded_rocketmq::EmbeddedConfig {
-            data_dir: data_dir.join("rocketmq").join(id.as_str()),
-            name_server_listen: config.name_server_listen,
-            broker_listen: config.broker_listen,
-        })?;
+        let server =
+            embedded_rocketmq::EmbeddedRocketmq::start(embedded_rocketmq::EmbeddedConfig {
+                data_dir: data_dir.join("rocketmq").join(id.as_str()),
+                name_server_listen: config.name_server_listen,
+                broker_listen: config.broker_listen,
+            })?;
         let name_server = server.name_server();
         self.embedded.push(server);
         self.name_servers.insert(id.to_string(), name_server);
@@ -100,7 +103,10 @@ impl Senders {
     }
 
     #[cfg(not(feature = "embedded-rocketmq"))]
-    #[expect(clippy::unused_self, reason = "the same shape as with the embedded server")]
+    #[expect(
+        clippy::unused_self,
+        reason = "the same shape as with the embedded server"
+    )]
     fn embedded(
         &mut self,
         _: &InstanceId,
@@ -155,7 +161,10 @@ impl Senders {
         for instance in &self.instances {
             instance.shutdown().await;
         }
-        if tokio::task::spawn_blocking(move || self.close_blocking()).await.is_err() {
+        if tokio::task::spawn_blocking(move || self.close_blocking())
+            .await
+            .is_err()
+        {
             tracing::error!("rocketmq was not shut down properly");
         }
     }

@@ -12,13 +12,26 @@ use crate::config::{LogFormat, Telemetry};
 ///
 /// When the filter is none, or logging runs already.
 pub(crate) fn start(telemetry: &Telemetry) -> anyhow::Result<()> {
-    // The RocketMQ crates log at info what is debugging to an operator of this host.
-    let quiet = ["rocketmq_client_rust", "rocketmq_broker", "rocketmq_namesrv", "rocketmq_store",
-        "rocketmq_transport", "rocketmq_remoting", "rocketmq_runtime", "rocketmq_common", "rocketmq_auth", "ntex"];
+    // The RocketMQ crates log each attempt to connect as an error; what matters of it is logged and
+    // counted by our own crates.
+    let quiet = [
+        "rocketmq_client_rust",
+        "rocketmq_broker",
+        "rocketmq_namesrv",
+        "rocketmq_store",
+        "rocketmq_transport",
+        "rocketmq_remoting",
+        "rocketmq_runtime",
+        "rocketmq_common",
+        "rocketmq_auth",
+        "rocketmq_model",
+        "rocketmq_observability",
+        "ntex",
+    ];
     let mut filter = telemetry.log.clone();
     for target in quiet {
         if !telemetry.log.contains(target) {
-            filter.push_str(&format!(",{target}=error"));
+            filter.push_str(&format!(",{target}=off"));
         }
     }
     let filter = EnvFilter::try_new(&filter).context("telemetry.log is not a log filter")?;

@@ -1,12 +1,14 @@
 //! The commands of the README's section on the first plugin, run as they stand there.
 //!
-//! The section's shell blocks are those between the two markers. They run in one shell in an empty
-//! folder, with `rulemill` on the path and a running host in the environment.
+//! The section's shell blocks are those between the two markers. They run in one shell at the top of the
+//! checkout, as the section says, with `rulemill` on the path and a running host in the environment.
 
 use std::process::Command;
 
 use acceptance::cli;
 use acceptance::host::{HostSpec, TestHost};
+use acceptance::load::Load;
+use acceptance::reader;
 use anyhow::{Context, Result, ensure};
 use xtask::places;
 
@@ -29,8 +31,8 @@ pub(crate) fn first_plugin() -> Result<()> {
     );
     let host = TestHost::start(HostSpec::default())?;
     let admin = host.admin()?;
-    let folder = host.folder().join("readme");
-    std::fs::create_dir(&folder)?;
+    let made = places::root().join("my-status");
+    let is_new = !made.exists();
     let binary = cli::host_binary()?;
     let folders = std::env::var("PATH").context("no PATH")?;
     let path = format!(
@@ -40,16 +42,28 @@ pub(crate) fn first_plugin() -> Result<()> {
     let mut shell = Command::new("bash");
     shell
         .args(["-euxo", "pipefail", "-c", &script])
-        .current_dir(folder);
+        .current_dir(places::root())
+        // The section's own paths are below its folder.
+        .env_remove("CARGO_TARGET_DIR");
     shell
         .env("PATH", path)
         .env("RULEMILL_SERVER", admin.base())
         .env("RULEMILL_TOKEN", admin.token());
-    // For the path of the SDK, and the ports of this host instead of the usual ones.
-    shell
-        .env("RULEMILL_SOURCE", places::root())
-        .env("MQTT_PORT", host.mqtt()?.port().to_string());
-    cli::run_command(&mut shell)?.expect(0)?;
+    let ran = cli::run_command(&mut shell).and_then(|ran| ran.expect(0));
+    if is_new {
+        std::fs::remove_dir_all(&made).context("my-status cannot be removed")?;
+    }
+    ran?;
+    drop(Load::hold(host.mqtt()?, "GID_First@@@", 1)?);
+    let messages = reader::through_host(&host, "embedded", "FirstTopic", 2)?;
+    for (message, what) in messages.iter().zip(["connect", "tcpclean"]) {
+        let body = message.body.as_deref().unwrap_or_default();
+        let end = format!("\",\"what\":\"{what}\"}}");
+        ensure!(
+            body.starts_with("{\"device\":\"GID_First@@@") && body.ends_with(&end),
+            "not in our words: {body}"
+        );
+    }
     Ok(())
 }
 

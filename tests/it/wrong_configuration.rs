@@ -63,11 +63,11 @@ pub(crate) fn port_in_use() -> Result<()> {
         "rocketmq.instances.embedded.broker-listen",
     ];
     for (key, name) in [
-        ("mqtt.tcp", "mqtt.tcp"),
-        ("mqtt.ws", "mqtt.ws"),
-        ("admin.listen", "admin"),
+        ("mqtt.tcp", "mqtt tcp listener"),
+        ("mqtt.ws", "mqtt ws listener"),
+        ("admin.listen", "admin listener"),
     ] {
-        let data_dir = folder.path().join(name);
+        let data_dir = folder.path().join(key);
         let mut args = vec!["serve".to_owned(), "--set".to_owned()];
         args.push(format!("node.data-dir={}", data_dir.display()));
         for other in keys {

@@ -16,6 +16,7 @@ struct Refused {
     words: &'static [&'static str],
 }
 
+#[expect(clippy::too_many_lines, reason = "one row per wrong input")]
 pub(crate) fn refused() -> Result<()> {
     let spec = HostSpec {
         extra: "[limits]\nrules = 2\n".to_owned(),

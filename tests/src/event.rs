@@ -1,7 +1,7 @@
 //! What a consumer understands of a message, and whether the message is exactly as promised.
 //!
 //! The default body is compared byte for byte with one that is written anew from its values. Of a
-//! CloudEvent every attribute is checked against the host's own properties.
+//! `CloudEvents` body every attribute is checked against the host's own properties.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -128,7 +128,7 @@ fn couple(client: TcpStream, server: TcpStream, rewrite: Rewrite) -> io::Result<
     let ends = [client.try_clone()?, server.try_clone()?];
     let (client_out, server_out) = (client.try_clone()?, server.try_clone()?);
     std::thread::spawn(move || {
-        until_end(client, server_out, |from, to| io::copy(from, to).map(drop))
+        until_end(client, server_out, |from, to| io::copy(from, to).map(drop));
     });
     std::thread::spawn(move || {
         until_end(server, client_out, |from, to| match &rewrite {

@@ -40,7 +40,11 @@ impl Api {
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
-        Self { agent: config.new_agent(), base, authorization: format!("Bearer {token}") }
+        Self {
+            agent: config.new_agent(),
+            base,
+            authorization: format!("Bearer {token}"),
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
@@ -49,8 +53,15 @@ impl Api {
 
     pub(super) fn get_tagged(&self, path: &str) -> Result<Tagged, Failure> {
         let response = self.send(self.request(Method::GET, path), (), ANSWER_TIMEOUT)?;
-        let etag = response.headers().get("etag").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Tagged { value: read_json(response)?, etag })
+        let etag = response
+            .headers()
+            .get("etag")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        Ok(Tagged {
+            value: read_json(response)?,
+            etag,
+        })
     }
 
     /// All items of a list, page after page.
@@ -74,13 +85,19 @@ impl Api {
         self.write(Method::POST, path, body, None)
     }
 
-    /// `if_match` is the ETag of what is replaced.
-    pub(super) fn put(&self, path: &str, body: &Value, if_match: Option<&str>) -> Result<Value, Failure> {
+    /// `if_match` is the `ETag` of what is replaced.
+    pub(super) fn put(
+        &self,
+        path: &str,
+        body: &Value,
+        if_match: Option<&str>,
+    ) -> Result<Value, Failure> {
         self.write(Method::PUT, path, Some(body), if_match)
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.send(self.request(Method::DELETE, path), (), ANSWER_TIMEOUT).map(drop)
+        self.send(self.request(Method::DELETE, path), (), ANSWER_TIMEOUT)
+            .map(drop)
     }
 
     /// Uploads a component.
@@ -138,9 +155,18 @@ impl Api {
         body: impl AsSendBody,
         timeout: Duration,
     ) -> Result<Response<Body>, Failure> {
-        let request = request.body(body).map_err(|error| Failure::usage(format!("{}: {error}", self.base)))?;
-        let request = self.agent.configure_request(request).timeout_global(Some(timeout)).build();
-        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        let request = request
+            .body(body)
+            .map_err(|error| Failure::usage(format!("{}: {error}", self.base)))?;
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(Some(timeout))
+            .build();
+        let response = self
+            .agent
+            .run(request)
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -149,7 +175,10 @@ impl Api {
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let message = match (text("message"), text("code")) {
             (Some(message), Some(code)) => format!("{message} ({code})"),
-            _ => format!("{} answered {status}, not as a rulemill host does; check --server", self.base),
+            _ => format!(
+                "{} answered {status}, not as a rulemill host does; check --server",
+                self.base
+            ),
         };
         Err(Failure::of_status(status.as_u16(), message))
     }
@@ -164,13 +193,26 @@ impl Api {
 }
 
 fn read_json(response: Response<Body>) -> Result<Value, Failure> {
-    let text = response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-    let text = text.map_err(|error| Failure::new(Exit::Failed, format!("the host's answer broke off: {error}")))?;
+    let text = response
+        .into_body()
+        .into_with_config()
+        .limit(ANSWER_BYTES_MAX)
+        .read_to_string();
+    let text = text.map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("the host's answer broke off: {error}"),
+        )
+    })?;
     if text.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::new(Exit::Failed, format!("the host's answer is not JSON: {error}; check --server")))
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("the host's answer is not JSON: {error}; check --server"),
+        )
+    })
 }
 
 /// Percent-encodes one part of a path or query.

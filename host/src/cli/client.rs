@@ -41,7 +41,12 @@ pub(super) enum ClientCommand {
 impl ClientCommand {
     pub(super) fn run(self, connection: &Connection) -> Result<(), Failure> {
         match self {
-            Self::List { group, online, offline, limit } => {
+            Self::List {
+                group,
+                online,
+                offline,
+                limit,
+            } => {
                 let mut path = format!("/v1/clients?limit={limit}");
                 if let Some(group) = group {
                     path.push_str(&format!("&groupId={}", encode(&group)));
@@ -52,11 +57,19 @@ impl ClientCommand {
                 list(connection, &connection.api()?.get(&path)?)
             }
             Self::Show { client_id } => {
-                let client = connection.api()?.get(&format!("/v1/clients/{}", encode(&client_id)))?;
-                if connection.is_json() { print_json(&client) } else { table(&[client]) }
+                let client = connection
+                    .api()?
+                    .get(&format!("/v1/clients/{}", encode(&client_id)))?;
+                if connection.is_json() {
+                    print_json(&client)
+                } else {
+                    table(&[client])
+                }
             }
             Self::Close { client_id } => {
-                connection.api()?.delete(&format!("/v1/clients/{}", encode(&client_id)))?;
+                connection
+                    .api()?
+                    .delete(&format!("/v1/clients/{}", encode(&client_id)))?;
                 talk(format_args!("connection of {client_id} closed"));
                 Ok(())
             }
@@ -65,14 +78,22 @@ impl ClientCommand {
 }
 
 fn list(connection: &Connection, page: &Value) -> Result<(), Failure> {
-    let clients = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let clients = page
+        .get("items")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if connection.is_json() {
         print_json(&Value::Array(clients.to_vec()))?;
     } else {
         table(clients)?;
     }
     if page.get("nextPageToken").is_some_and(Value::is_string) {
-        talk(format_args!("{} of {} clients; see --limit", clients.len(), field(page, "/total")));
+        talk(format_args!(
+            "{} of {} clients; see --limit",
+            clients.len(),
+            field(page, "/total")
+        ));
     }
     Ok(())
 }
@@ -80,7 +101,14 @@ fn list(connection: &Connection, page: &Value) -> Result<(), Failure> {
 fn table(clients: &[Value]) -> Result<(), Failure> {
     let mut table = Table::new(&["CLIENT", "ONLINE", "PROTOCOL", "ADDRESS", "USER", "CHANNEL"]);
     for client in clients {
-        let places = ["/clientId", "/online", "/protocol", "/clientIp", "/username", "/channelId"];
+        let places = [
+            "/clientId",
+            "/online",
+            "/protocol",
+            "/clientIp",
+            "/username",
+            "/channelId",
+        ];
         table.row(places.map(|place| field(client, place)).to_vec());
     }
     table.print()

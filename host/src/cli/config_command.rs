@@ -44,11 +44,13 @@ impl Layers {
     /// Loads the layers.
     pub(super) fn load(mut self, connection: &Connection) -> Result<Config, Failure> {
         if let Some(data_dir) = connection.given_data_dir() {
-            self.settings.push(format!("node.data-dir={}", data_dir.display()));
+            self.settings
+                .push(format!("node.data-dir={}", data_dir.display()));
         }
         // A variable that is not Unicode cannot be one of ours.
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         config::load(self.config.as_deref(), environment, &self.settings).map_err(|problems| {
             let messages = problems.iter().map(ToString::to_string).collect();
             Failure::several(Exit::BadConfiguration, messages)

@@ -14,8 +14,8 @@ use crate::run_json;
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Connection {
-    /// The host's API, such as http://127.0.0.1:8180; by default the host of the data folder. The token
-    /// comes from RULEMILL_TOKEN, else from the data folder.
+    /// The host's API, such as `http://127.0.0.1:8180`; by default the host of the data folder. The token
+    /// comes from `RULEMILL_TOKEN`, else from the data folder.
     #[arg(long, global = true, env = "RULEMILL_SERVER", value_name = "URL")]
     server: Option<String>,
     /// The data folder: `node.data-dir` of `serve`, and where other commands find a local host.
@@ -28,10 +28,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// `--json` of some commands.
-    pub(super) fn prefer_json(&mut self, is_wanted: bool) {
-        if is_wanted {
-            self.output = OutputFormat::Json;
-        }
+    pub(super) fn prefer_json(&mut self) {
+        self.output = OutputFormat::Json;
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -49,7 +47,9 @@ impl Connection {
             .clone()
             .or_else(configured)
             .or_else(default_data_dir)
-            .ok_or_else(|| Failure::usage("this user has no home folder; name the host's with --data-dir"))
+            .ok_or_else(|| {
+                Failure::usage("this user has no home folder; name the host's with --data-dir")
+            })
     }
 
     /// A client of the host's API.
@@ -85,7 +85,10 @@ impl Connection {
             )),
             Err(error) => Err(Failure::new(
                 Exit::Failed,
-                format!("{} cannot be read: {error}", data_dir.join("run.json").display()),
+                format!(
+                    "{} cannot be read: {error}",
+                    data_dir.join("run.json").display()
+                ),
             )),
         }
     }
@@ -107,11 +110,18 @@ impl Connection {
 fn server_url(text: &str) -> Result<String, Failure> {
     let text = text.trim_end_matches('/');
     if text.starts_with("https://") {
-        return Err(Failure::usage(format!("--server {text}: https is not supported; use http:// and a tunnel")));
+        return Err(Failure::usage(format!(
+            "--server {text}: https is not supported; use http:// and a tunnel"
+        )));
     }
     let authority = text.strip_prefix("http://").unwrap_or(text);
-    if authority.is_empty() || authority.contains(['/', '?', '#', '@', ' ']) {
-        return Err(Failure::usage(format!("--server {text:?} must be an address such as http://127.0.0.1:8180")));
+    if authority.is_empty()
+        || authority.ends_with(':')
+        || authority.contains(['/', '?', '#', '@', ' '])
+    {
+        return Err(Failure::usage(format!(
+            "--server {text:?} must be an address such as http://127.0.0.1:8180"
+        )));
     }
     Ok(format!("http://{authority}"))
 }
@@ -123,7 +133,10 @@ fn is_local(base: &str) -> bool {
         None => authority.split(':').next(),
     };
     let host = host.unwrap_or_default();
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -132,8 +145,14 @@ mod tests {
 
     #[test]
     fn a_server_is_an_address_with_or_without_scheme() {
-        assert_eq!(server_url("127.0.0.1:8180").unwrap(), "http://127.0.0.1:8180");
-        assert_eq!(server_url("http://[::1]:8180/").unwrap(), "http://[::1]:8180");
+        assert_eq!(
+            server_url("127.0.0.1:8180").unwrap(),
+            "http://127.0.0.1:8180"
+        );
+        assert_eq!(
+            server_url("http://[::1]:8180/").unwrap(),
+            "http://[::1]:8180"
+        );
         for wrong in ["https://a:1", "http://a/b", "", "http://", "user@host"] {
             assert!(server_url(wrong).is_err(), "{wrong}");
         }
@@ -141,7 +160,11 @@ mod tests {
 
     #[test]
     fn the_local_token_goes_to_loopback_only() {
-        assert!(is_local("http://127.0.0.1:1") && is_local("http://[::1]:1") && is_local("http://localhost"));
+        assert!(
+            is_local("http://127.0.0.1:1")
+                && is_local("http://[::1]:1")
+                && is_local("http://localhost")
+        );
         assert!(!is_local("http://192.0.2.1:1") && !is_local("http://localhost.example:1"));
     }
 }

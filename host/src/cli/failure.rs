@@ -27,7 +27,10 @@ pub(super) struct Failure {
 impl Failure {
     /// Cause and remedy in one line.
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, messages: vec![message.into()] }
+        Self {
+            exit,
+            messages: vec![message.into()],
+        }
     }
 
     /// Several causes, one line each.
@@ -45,7 +48,10 @@ impl Failure {
             io::ErrorKind::BrokenPipe => Vec::new(),
             _ => vec![format!("the output cannot be written: {error}")],
         };
-        Self { exit: Exit::Failed, messages }
+        Self {
+            exit: Exit::Failed,
+            messages,
+        }
     }
 
     /// What the host answered.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, confirm, field, print_json, talk};
+use super::output::{Consent, Table, field, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupCommand {
@@ -14,7 +14,7 @@ pub(super) enum GroupCommand {
     #[command(after_help = "Example:
   rulemill group create GID_Devices")]
     Create {
-        /// 7 to 64 characters, starting with GID_ or GID-.
+        /// 7 to 64 characters, starting with `GID_` or `GID-`.
         group_id: String,
     },
     /// List all groups.
@@ -26,9 +26,8 @@ pub(super) enum GroupCommand {
   rulemill group delete GID_Devices --yes")]
     Delete {
         group_id: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -36,16 +35,20 @@ impl GroupCommand {
     pub(super) fn run(self, connection: &Connection) -> Result<(), Failure> {
         match self {
             Self::Create { group_id } => {
-                let group = connection.api()?.post("/v1/groups", Some(&json!({ "groupId": group_id })))?;
+                let group = connection
+                    .api()?
+                    .post("/v1/groups", Some(&json!({ "groupId": group_id })))?;
                 show(connection, &[group])
             }
             Self::List => {
                 let groups = connection.api()?.list("/v1/groups")?;
                 show(connection, &groups)
             }
-            Self::Delete { group_id, yes } => {
-                confirm(yes, &format!("Delete group {group_id}?"))?;
-                connection.api()?.delete(&format!("/v1/groups/{}", encode(&group_id)))?;
+            Self::Delete { group_id, consent } => {
+                consent.ask(&format!("Delete group {group_id}?"))?;
+                connection
+                    .api()?
+                    .delete(&format!("/v1/groups/{}", encode(&group_id)))?;
                 talk(format_args!("group {group_id} deleted"));
                 Ok(())
             }
@@ -58,6 +61,8 @@ fn show(connection: &Connection, groups: &[Value]) -> Result<(), Failure> {
         return print_json(&Value::Array(groups.to_vec()));
     }
     let mut table = Table::new(&["GROUP"]);
-    groups.iter().for_each(|group| table.row(vec![field(group, "/groupId")]));
+    groups
+        .iter()
+        .for_each(|group| table.row(vec![field(group, "/groupId")]));
     table.print()
 }

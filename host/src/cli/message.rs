@@ -41,7 +41,9 @@ pub(super) struct MessagesArgs {
 fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=TIMEOUT_SECONDS_MAX).contains(&seconds) => Ok(seconds),
-        _ => Err(format!("must be a number of seconds from 0 to {TIMEOUT_SECONDS_MAX}")),
+        _ => Err(format!(
+            "must be a number of seconds from 0 to {TIMEOUT_SECONDS_MAX}"
+        )),
     }
 }
 
@@ -67,7 +69,9 @@ impl MessagesArgs {
         let mut came = 0_u64;
         for line in api.lines(&path, timeout + ANSWER_MARGIN)? {
             let line = line.map_err(|error| {
-                let message = format!("reading broke off after {came} messages: {error}; the host's log says why");
+                let message = format!(
+                    "reading broke off after {came} messages: {error}; the host's log says why"
+                );
                 Failure::new(Exit::Failed, message)
             })?;
             print_line(&if is_json { line } else { readable(&line) })?;
@@ -79,7 +83,9 @@ impl MessagesArgs {
                 Err(Failure::new(Exit::Failed, message))
             }
             None if came == 0 => {
-                talk(format_args!("no message; --from-start shows older ones, --timeout waits longer"));
+                talk(format_args!(
+                    "no message; --from-start shows older ones, --timeout waits longer"
+                ));
                 Ok(())
             }
             _ => Ok(()),
@@ -89,13 +95,16 @@ impl MessagesArgs {
 
 /// `queue:offset tag [keys] {properties} body` on one line.
 fn readable(line: &str) -> String {
-    let Ok(message) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    let Ok(message) = serde_json::from_str::<Value>(line) else {
+        return line.to_owned();
+    };
     let keys: Vec<&str> = message
         .get("keys")
         .and_then(Value::as_array)
         .map(|keys| keys.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    let pair = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
+    let pair =
+        |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
     let properties: Vec<String> = message
         .get("properties")
         .and_then(Value::as_object)
@@ -113,7 +122,9 @@ fn readable(line: &str) -> String {
         keys.join(" "),
         properties.join(" ")
     );
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

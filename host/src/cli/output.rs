@@ -1,11 +1,14 @@
 //! Results go to stdout, talk goes to stderr.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::Value;
 
 use super::failure::Failure;
+
+/// A longer line is no answer to a question.
+const ANSWER_BYTES_MAX: u64 = 64;
 
 /// How results look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +28,9 @@ pub(super) fn talk(line: fmt::Arguments<'_>) {
 /// Writes one line to stdout.
 pub(super) fn print_line(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::output(&error))
 }
 
 /// Writes a JSON value to stdout.
@@ -33,20 +38,37 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     print_line(&format!("{value:#}"))
 }
 
-/// Asks before something is deleted: on a terminal; elsewhere `--yes` is needed.
-pub(super) fn confirm(is_sure: bool, question: &str) -> Result<(), Failure> {
-    if is_sure {
-        return Ok(());
+/// Whether something may be deleted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Consent {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// Asks, unless the answer was given: on a terminal; elsewhere `--yes` is needed.
+    pub(super) fn ask(&self, question: &str) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        let input = io::stdin();
+        let is_terminal = input.is_terminal() && io::stderr().is_terminal();
+        ask(question, is_terminal.then(|| input.lock()))
     }
-    let mut input = io::stdin();
-    if !(input.is_terminal() && io::stderr().is_terminal()) {
-        return Err(Failure::usage(format!("{question} Say --yes to do it: there is no terminal to ask on")));
-    }
+}
+
+/// `terminal` is where the answer comes from; without one nobody can be asked.
+fn ask(question: &str, terminal: Option<impl BufRead>) -> Result<(), Failure> {
+    let Some(terminal) = terminal else {
+        return Err(Failure::usage(format!(
+            "{question} Say --yes to do it: there is no terminal to ask on"
+        )));
+    };
+    // If the question is not seen, there will be no yes.
     drop(write!(io::stderr(), "{question} [y/N] "));
     let mut answer = String::new();
-    // A line longer than this is no answer.
-    let mut line = io::Read::take(io::Read::by_ref(&mut input), 64);
-    let read = io::BufRead::read_line(&mut io::BufReader::new(&mut line), &mut answer);
+    let read = terminal.take(ANSWER_BYTES_MAX).read_line(&mut answer);
     if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
@@ -62,7 +84,9 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()] }
+        Self {
+            rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()],
+        }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
@@ -76,11 +100,19 @@ impl Table {
     fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.rows.iter().map(line).collect()
@@ -93,7 +125,10 @@ pub(super) fn field(value: &Value, place: &str) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         // Control characters of a client's name must not reach the terminal.
-        Some(Value::String(text)) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Some(Value::String(text)) => text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect(),
         Some(other) => other.to_string(),
     }
 }
@@ -102,7 +137,7 @@ pub(super) fn field(value: &Value, place: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Table, confirm, field};
+    use super::{Consent, Table, ask, field};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
@@ -116,11 +151,21 @@ mod tests {
         let value = json!({ "a": { "b": "x\u{1b}[2Jy", "n": 3, "e": "" } });
         assert_eq!(field(&value, "/a/b"), "x [2Jy");
         assert_eq!(field(&value, "/a/n"), "3");
-        assert_eq!((field(&value, "/a/e"), field(&value, "/c")), ("-".to_owned(), "-".to_owned()));
+        assert_eq!(
+            (field(&value, "/a/e"), field(&value, "/c")),
+            ("-".to_owned(), "-".to_owned())
+        );
     }
 
     #[test]
-    fn a_deletion_needs_no_question_when_it_is_confirmed() {
-        assert!(confirm(true, "Delete it?").is_ok());
+    fn a_deletion_needs_a_yes_of_one_kind_or_another() {
+        assert!(Consent { yes: true }.ask("Delete it?").is_ok());
+        let nobody = ask("Delete it?", None::<&[u8]>).unwrap_err();
+        assert_eq!(nobody.exit_code(), 2);
+        assert!(nobody.messages()[0].contains("--yes"));
+        assert!(ask("Delete it?", Some(b"y\n".as_slice())).is_ok());
+        for no in ["", "\n", "n\n", "yess\n"] {
+            assert!(ask("Delete it?", Some(no.as_bytes())).is_err(), "{no:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{Table, confirm, field, print_json, talk};
+use super::output::{Consent, Table, field, print_json, talk};
 
 /// No component that a host takes is larger.
 const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -41,9 +41,8 @@ pub(super) enum PluginCommand {
   rulemill plugin delete my-mapping --yes")]
     Delete {
         name: String,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -65,18 +64,28 @@ impl PluginCommand {
                 }
                 let mut table = Table::new(&["PLUGIN", "LATEST", "VERSIONS", "SIZE", "DIGEST"]);
                 for plugin in &plugins {
-                    let places = ["/name", "/latest/version", "/versions", "/latest/size", "/latest/digest"];
+                    let places = [
+                        "/name",
+                        "/latest/version",
+                        "/versions",
+                        "/latest/size",
+                        "/latest/digest",
+                    ];
                     table.row(places.map(|place| field(plugin, place)).to_vec());
                 }
                 table.print()
             }
             Self::Show { name } => {
-                let versions = connection.api()?.list(&format!("/v1/plugins/{}/versions", encode(&name)))?;
+                let versions = connection
+                    .api()?
+                    .list(&format!("/v1/plugins/{}/versions", encode(&name)))?;
                 show(connection, &versions)
             }
-            Self::Delete { name, yes } => {
-                confirm(yes, &format!("Delete plugin {name} with all its versions?"))?;
-                connection.api()?.delete(&format!("/v1/plugins/{}", encode(&name)))?;
+            Self::Delete { name, consent } => {
+                consent.ask(&format!("Delete plugin {name} with all its versions?"))?;
+                connection
+                    .api()?
+                    .delete(&format!("/v1/plugins/{}", encode(&name)))?;
                 talk(format_args!("plugin {name} deleted"));
                 Ok(())
             }
@@ -96,7 +105,11 @@ fn show(connection: &Connection, versions: &[Value]) -> Result<(), Failure> {
     table.print()
 }
 
-fn push(connection: &Connection, file: Option<PathBuf>, name: Option<String>) -> Result<(), Failure> {
+fn push(
+    connection: &Connection,
+    file: Option<PathBuf>,
+    name: Option<String>,
+) -> Result<(), Failure> {
     let (file, name) = match (file, name) {
         (Some(file), Some(name)) => (file, name),
         (Some(file), None) => {
@@ -108,13 +121,20 @@ fn push(connection: &Connection, file: Option<PathBuf>, name: Option<String>) ->
             (described.component, name.unwrap_or(described.name))
         }
     };
-    let fail = |problem: String| Failure::new(Exit::Failed, format!("{} {problem}", file.display()));
-    let size = std::fs::metadata(&file).map_err(|error| fail(format!("cannot be read: {error}; build it first?")))?.len();
+    let fail =
+        |problem: String| Failure::new(Exit::Failed, format!("{} {problem}", file.display()));
+    let size = std::fs::metadata(&file)
+        .map_err(|error| fail(format!("cannot be read: {error}; build it first?")))?
+        .len();
     if size > COMPONENT_BYTES_MAX {
-        return Err(fail(format!("has {size} bytes; no host takes more than {COMPONENT_BYTES_MAX}")));
+        return Err(fail(format!(
+            "has {size} bytes; no host takes more than {COMPONENT_BYTES_MAX}"
+        )));
     }
     let bytes = std::fs::read(&file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-    let version = connection.api()?.push(&format!("/v1/plugins/{}/versions", encode(&name)), &bytes)?;
+    let version = connection
+        .api()?
+        .push(&format!("/v1/plugins/{}/versions", encode(&name)), &bytes)?;
     show(connection, &[version])
 }
 
@@ -122,7 +142,10 @@ fn push(connection: &Connection, file: Option<PathBuf>, name: Option<String>) ->
 fn name_of(file: &Path) -> Result<String, Failure> {
     match file.file_stem().and_then(|stem| stem.to_str()) {
         Some(stem) => Ok(stem.replace('_', "-")),
-        None => Err(Failure::usage(format!("{} has no name to take for the plugin; say --name", file.display()))),
+        None => Err(Failure::usage(format!(
+            "{} has no name to take for the plugin; say --name",
+            file.display()
+        ))),
     }
 }
 
@@ -134,7 +157,10 @@ fn read_plugin_toml(path: &Path) -> Result<PluginToml, Failure> {
     })?;
     toml::from_str(&text).map_err(|error| {
         let message = error.message().replace('\n', ", ");
-        Failure::new(Exit::Failed, format!("plugin.toml is wrong: {message}; it needs name and component"))
+        Failure::new(
+            Exit::Failed,
+            format!("plugin.toml is wrong: {message}; it needs name and component"),
+        )
     })
 }
 
@@ -146,11 +172,18 @@ mod tests {
 
     #[test]
     fn a_plugin_is_named_by_its_file_or_its_description() {
-        assert_eq!(name_of(Path::new("target/release/my_mapping.wasm")).unwrap(), "my-mapping");
+        assert_eq!(
+            name_of(Path::new("target/release/my_mapping.wasm")).unwrap(),
+            "my-mapping"
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plugin.toml");
         assert_eq!(read_plugin_toml(&path).unwrap_err().exit_code(), 2);
-        std::fs::write(&path, "name = \"a\"\nlanguage = \"rust\"\ncomponent = \"a.wasm\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "name = \"a\"\nlanguage = \"rust\"\ncomponent = \"a.wasm\"\n",
+        )
+        .unwrap();
         assert_eq!(read_plugin_toml(&path).unwrap().name, "a");
         std::fs::write(&path, "name = \"a\"\n").unwrap();
         assert!(read_plugin_toml(&path).unwrap_err().messages()[0].contains("component"));

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, encode};
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{Table, confirm, field, print_json, talk};
+use super::output::{Consent, Table, field, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RuleCommand {
@@ -46,9 +46,8 @@ pub(super) enum RuleCommand {
         /// What happens to its queued events.
         #[arg(long, value_enum, default_value_t = Pending::Deliver)]
         pending: Pending,
-        /// Do not ask.
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -60,9 +59,9 @@ pub(super) enum Pending {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
-    /// 3 to 64 letters, digits, - and _.
+    /// 3 to 64 letters, digits, `-` and `_`.
     rule_id: String,
-    /// Whose events, such as GID_Devices.
+    /// Whose events, such as `GID_Devices`.
     #[arg(long, value_name = "GROUP")]
     group: String,
     /// The RocketMQ topic.
@@ -117,7 +116,8 @@ struct Parts {
 }
 
 fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|error| format!("must be a JSON object such as {{\"remark\": true}}: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("must be a JSON object such as {{\"remark\": true}}: {error}"))
 }
 
 impl RuleCommand {
@@ -127,11 +127,19 @@ impl RuleCommand {
             Self::Create(arguments) => create(connection, &api()?, arguments),
             Self::List => {
                 let rules = api()?.list("/v1/rules")?;
-                if connection.is_json() { print_json(&Value::Array(rules)) } else { table(&rules) }
+                if connection.is_json() {
+                    print_json(&Value::Array(rules))
+                } else {
+                    table(&rules)
+                }
             }
             Self::Show { rule_id } => {
                 let rule = api()?.get(&path(&rule_id))?;
-                if connection.is_json() { print_json(&rule) } else { details(&rule) }
+                if connection.is_json() {
+                    print_json(&rule)
+                } else {
+                    details(&rule)
+                }
             }
             Self::Edit(arguments) => edit(connection, &api()?, arguments),
             Self::Enable { rule_id } => {
@@ -142,12 +150,18 @@ impl RuleCommand {
                 let rule = api()?.post(&format!("{}/disable", path(&rule_id)), None)?;
                 show_changed(connection, rule)
             }
-            Self::Delete { rule_id, pending, yes } => {
+            Self::Delete {
+                rule_id,
+                pending,
+                consent,
+            } => {
                 let (pending, what) = match pending {
                     Pending::Deliver => ("deliver", "deliver"),
                     Pending::Discard => ("discard", "DISCARD"),
                 };
-                confirm(yes, &format!("Delete rule {rule_id} and {what} its queued events?"))?;
+                consent.ask(&format!(
+                    "Delete rule {rule_id} and {what} its queued events?"
+                ))?;
                 api()?.delete(&format!("{}?pending={pending}", path(&rule_id)))?;
                 talk(format_args!("rule {rule_id} deleted"));
                 Ok(())
@@ -161,7 +175,13 @@ fn path(rule_id: &str) -> String {
 }
 
 fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(), Failure> {
-    let CreateArgs { rule_id, group, topic, disabled, mut parts } = arguments;
+    let CreateArgs {
+        rule_id,
+        group,
+        topic,
+        disabled,
+        mut parts,
+    } = arguments;
     let instance = match parts.instance.take() {
         Some(instance) => instance,
         None => only_instance(api)?,
@@ -181,20 +201,46 @@ fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(
 }
 
 fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), Failure> {
-    let EditArgs { rule_id, group, topic, mut parts } = arguments;
+    let EditArgs {
+        rule_id,
+        group,
+        topic,
+        mut parts,
+    } = arguments;
     let mut current = api.get_tagged(&path(&rule_id))?;
     let before = current.value.clone();
-    put(&mut current.value, "/source", "groupId", group.map(Value::from));
-    put(&mut current.value, "/destination", "topic", topic.map(Value::from));
-    put(&mut current.value, "/destination", "instanceId", parts.instance.take().map(Value::from));
+    put(
+        &mut current.value,
+        "/source",
+        "groupId",
+        group.map(Value::from),
+    );
+    put(
+        &mut current.value,
+        "/destination",
+        "topic",
+        topic.map(Value::from),
+    );
+    put(
+        &mut current.value,
+        "/destination",
+        "instanceId",
+        parts.instance.take().map(Value::from),
+    );
     let force = parts.force;
     parts.write_into(&mut current.value);
     if current.value == before && !force {
-        return Err(Failure::usage(format!("nothing to change in rule {rule_id}; see `rulemill rule edit --help`")));
+        return Err(Failure::usage(format!(
+            "nothing to change in rule {rule_id}; see `rulemill rule edit --help`"
+        )));
     }
     // The id of the answer: the one that was typed may have been cut.
     let path = path(&field(&before, "/ruleId"));
-    let rule = api.put(&format!("{path}?force={force}"), &current.value, current.etag.as_deref())?;
+    let rule = api.put(
+        &format!("{path}?force={force}"),
+        &current.value,
+        current.etag.as_deref(),
+    )?;
     show_changed(connection, rule)
 }
 
@@ -202,15 +248,32 @@ impl Parts {
     /// Writes what was given into a rule.
     fn write_into(self, rule: &mut Value) {
         // The number of another plugin's version means nothing.
-        let is_other_plugin =
-            self.plugin.as_deref().is_some_and(|plugin| rule.pointer("/mapping/plugin") != Some(&plugin.into()));
-        let version = self.plugin_version.or_else(|| is_other_plugin.then(|| "latest".to_owned()));
+        let is_other_plugin = self
+            .plugin
+            .as_deref()
+            .is_some_and(|plugin| rule.pointer("/mapping/plugin") != Some(&plugin.into()));
+        let version = self
+            .plugin_version
+            .or_else(|| is_other_plugin.then(|| "latest".to_owned()));
         put(rule, "", "description", self.description.map(Value::from));
         put(rule, "/mapping", "plugin", self.plugin.map(Value::from));
-        put(rule, "/mapping", "version", version.map(|text| text.parse::<u32>().map_or_else(|_| text.into(), Value::from)));
+        put(
+            rule,
+            "/mapping",
+            "version",
+            version.map(|text| {
+                text.parse::<u32>()
+                    .map_or_else(|_| text.into(), Value::from)
+            }),
+        );
         put(rule, "/mapping", "config", self.config.map(Value::Object));
         put(rule, "/mapping", "onFault", self.on_fault.map(Value::from));
-        put(rule, "/mapping", "onReject", self.on_reject.map(Value::from));
+        put(
+            rule,
+            "/mapping",
+            "onReject",
+            self.on_reject.map(Value::from),
+        );
     }
 }
 
@@ -232,31 +295,61 @@ pub(super) fn only_instance(api: &Api) -> Result<String, Failure> {
             "the host has no RocketMQ instance; add one to its configuration as [rocketmq.instances.NAME]",
         )),
         several => {
-            let names: Vec<String> = several.iter().map(|instance| field(instance, "/instanceId")).collect();
-            Err(Failure::usage(format!("the host has several RocketMQ instances; say --instance {}", names.join(" or "))))
+            let names: Vec<String> = several
+                .iter()
+                .map(|instance| field(instance, "/instanceId"))
+                .collect();
+            Err(Failure::usage(format!(
+                "the host has several RocketMQ instances; say --instance {}",
+                names.join(" or ")
+            )))
         }
     }
 }
 
 /// Shows a rule after a change; its warnings are talk.
 fn show_changed(connection: &Connection, rule: Value) -> Result<(), Failure> {
-    let warnings = rule.get("warnings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let warnings = rule
+        .get("warnings")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for warning in warnings.iter().filter_map(Value::as_str) {
         talk(format_args!("warning: {warning}"));
     }
-    if connection.is_json() { print_json(&rule) } else { table(&[rule]) }
+    if connection.is_json() {
+        print_json(&rule)
+    } else {
+        table(&[rule])
+    }
 }
 
 fn table(rules: &[Value]) -> Result<(), Failure> {
-    let mut table = Table::new(&["RULE", "STATUS", "HEALTH", "GROUP", "DESTINATION", "PLUGIN", "REASON"]);
+    let mut table = Table::new(&[
+        "RULE",
+        "STATUS",
+        "HEALTH",
+        "GROUP",
+        "DESTINATION",
+        "PLUGIN",
+        "REASON",
+    ]);
     for rule in rules {
         table.row(vec![
             field(rule, "/ruleId"),
             field(rule, "/status"),
             field(rule, "/state/health"),
             field(rule, "/source/groupId"),
-            format!("{}/{}", field(rule, "/destination/instanceId"), field(rule, "/destination/topic")),
-            format!("{} {}", field(rule, "/mapping/plugin"), field(rule, "/state/pluginVersion")),
+            format!(
+                "{}/{}",
+                field(rule, "/destination/instanceId"),
+                field(rule, "/destination/topic")
+            ),
+            format!(
+                "{} {}",
+                field(rule, "/mapping/plugin"),
+                field(rule, "/state/pluginVersion")
+            ),
             field(rule, "/state/reason"),
         ]);
     }

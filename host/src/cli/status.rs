@@ -13,19 +13,59 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
         return print_json(&status);
     }
     let uptime_s = status.get("uptimeMs").and_then(Value::as_u64).unwrap_or(0) / 1000;
-    print_line(&format!("node         {} (rulemill {})", field(&status, "/node"), field(&status, "/version")))?;
+    print_line(&format!(
+        "node         {} (rulemill {})",
+        field(&status, "/node"),
+        field(&status, "/version")
+    ))?;
     print_line(&format!("up for       {uptime_s} s"))?;
     print_line(&format!("connections  {}", field(&status, "/connections")))?;
-    print_line(&format!("outbox       {} bytes, oldest event {} ms", field(&status, "/outbox/bytes"), field(&status, "/outbox/oldestMs")))?;
-    let names = ["observed", "matched", "unmatched", "recorded", "refused", "replayed"];
+    print_line(&format!(
+        "outbox       {} bytes, oldest event {} ms",
+        field(&status, "/outbox/bytes"),
+        field(&status, "/outbox/oldestMs")
+    ))?;
+    let names = [
+        "observed",
+        "matched",
+        "unmatched",
+        "recorded",
+        "refused",
+        "replayed",
+    ];
     print_line(&format!("events       {}", counts(&status, &names)))?;
-    let names = ["delivered", "skipped", "buried", "expired", "discarded", "pending"];
+    let names = [
+        "delivered",
+        "skipped",
+        "buried",
+        "expired",
+        "discarded",
+        "pending",
+    ];
     print_line(&format!("             {}", counts(&status, &names)))?;
-    let rules = status.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let rules = status
+        .get("rules")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     print_line("")?;
-    let mut table = Table::new(&["RULE", "HEALTH", "RECORDED", "DELIVERED", "PENDING", "REASON"]);
+    let mut table = Table::new(&[
+        "RULE",
+        "HEALTH",
+        "RECORDED",
+        "DELIVERED",
+        "PENDING",
+        "REASON",
+    ]);
     for rule in rules {
-        let places = ["/ruleId", "/health", "/events/recorded", "/events/delivered", "/events/pending", "/reason"];
+        let places = [
+            "/ruleId",
+            "/health",
+            "/events/recorded",
+            "/events/delivered",
+            "/events/pending",
+            "/reason",
+        ];
         table.row(places.map(|place| field(rule, place)).to_vec());
     }
     table.print()

@@ -15,7 +15,10 @@ fn against(answers: &[(u16, &str)], arguments: &[&str]) -> (i32, Vec<String>, Ve
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("admin-token"), "secret-token\n").unwrap();
     let data_dir = format!("--data-dir={}", folder.path().display());
-    let answers: Vec<(u16, String)> = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+    let answers: Vec<(u16, String)> = answers
+        .iter()
+        .map(|(status, body)| (*status, (*body).to_owned()))
+        .collect();
     let host = thread::spawn(move || {
         answers
             .into_iter()
@@ -43,7 +46,10 @@ fn read_request(stream: &mut impl Read) -> String {
         request.push(byte[0]);
     }
     let head = String::from_utf8(request).unwrap().to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     format!("{head}{}", String::from_utf8(body).unwrap())
@@ -68,7 +74,16 @@ fn the_definition_of_the_command_line_is_consistent() {
 
 #[test]
 fn the_status_of_an_answer_decides_the_exit_code() {
-    for (status, code) in [(400, 1), (401, 6), (403, 6), (404, 3), (409, 4), (412, 4), (422, 1), (500, 1)] {
+    for (status, code) in [
+        (400, 1),
+        (401, 6),
+        (403, 6),
+        (404, 3),
+        (409, 4),
+        (412, 4),
+        (422, 1),
+        (500, 1),
+    ] {
         let (found, messages, requests) = against(&[(status, ERROR)], &["rule", "show", "abc"]);
         assert_eq!(found, code, "{status}");
         assert_eq!(messages, ["it is so (some_code)"]);
@@ -85,15 +100,32 @@ fn a_host_that_is_not_there_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("admin-token"), "t").unwrap();
     let data_dir = folder.path().display().to_string();
-    let (code, messages) = exit(&["rulemill", "--server", &address, "--data-dir", &data_dir, "status"]);
+    let (code, messages) = exit(&[
+        "rulemill",
+        "--server",
+        &address,
+        "--data-dir",
+        &data_dir,
+        "status",
+    ]);
     assert_eq!(code, 5);
-    assert!(messages[0].contains(&address) && messages[0].contains("rulemill serve"), "{messages:?}");
+    assert!(
+        messages[0].contains(&address) && messages[0].contains("rulemill serve"),
+        "{messages:?}"
+    );
     // Without run.json there is no address at all.
     let (code, messages) = exit(&["rulemill", "--data-dir", &data_dir, "status"]);
     assert_eq!(code, 5);
     assert!(messages[0].contains("no host runs in"), "{messages:?}");
     // A foreign host never gets the local token.
-    let (code, _) = exit(&["rulemill", "--server", "192.0.2.1:1", "--data-dir", &data_dir, "status"]);
+    let (code, _) = exit(&[
+        "rulemill",
+        "--server",
+        "192.0.2.1:1",
+        "--data-dir",
+        &data_dir,
+        "status",
+    ]);
     assert_eq!(code, 6);
 }
 
@@ -101,15 +133,27 @@ fn a_host_that_is_not_there_is_named_with_the_remedy() {
 fn wrong_usage_and_bad_configuration_have_codes_of_their_own() {
     assert_eq!(exit(&["rulemill", "rule", "create", "abc"]).0, 2);
     assert_eq!(exit(&["rulemill", "nonsense"]).0, 2);
-    let (code, messages) = exit(&["rulemill", "serve", "--set", "mqtt.tcpp=1", "--set", "limits.rules=0"]);
+    let (code, messages) = exit(&[
+        "rulemill",
+        "serve",
+        "--set",
+        "mqtt.tcpp=1",
+        "--set",
+        "limits.rules=0",
+    ]);
     assert_eq!((code, messages.len()), (64, 2));
-    assert_eq!(exit(&["rulemill", "config", "check", "--set", "limits.rules=5"]).0, 0);
+    assert_eq!(
+        exit(&["rulemill", "config", "check", "--set", "limits.rules=5"]).0,
+        0
+    );
 }
 
 #[test]
-fn deleting_without_a_terminal_needs_yes() {
-    // Tests have no terminal on stderr or stdin under a runner; with --yes the request is sent.
-    let (code, _, requests) = against(&[(204, "")], &["rule", "delete", "abc", "--pending", "discard", "--yes"]);
+fn a_confirmed_deletion_says_what_happens_to_queued_events() {
+    let (code, _, requests) = against(
+        &[(204, "")],
+        &["rule", "delete", "abc", "--pending", "discard", "--yes"],
+    );
     assert_eq!(code, 0);
     assert!(requests[0].starts_with("delete /v1/rules/abc?pending=discard "));
 }
@@ -119,13 +163,20 @@ fn a_new_rule_goes_to_the_only_instance() {
     let instances = r#"{"items":[{"instanceId":"embedded"}],"nextPageToken":null,"total":1}"#;
     let (code, _, requests) = against(
         &[(200, instances), (201, "{\"warnings\":[]}")],
-        &["rule", "create", "abc", "--group", "GID_abc", "--topic", "T", "--plugin", "p"],
+        &[
+            "rule", "create", "abc", "--group", "GID_abc", "--topic", "T", "--plugin", "p",
+        ],
     );
     assert_eq!(code, 0);
-    assert!(requests[1].contains("\"instanceid\":\"embedded\"") || requests[1].contains("\"instanceId\":\"embedded\""));
-    let several = r#"{"items":[{"instanceId":"a"},{"instanceId":"b"}],"nextPageToken":null,"total":2}"#;
-    let (code, messages, _) =
-        against(&[(200, several)], &["rule", "create", "abc", "--group", "GID_abc", "--topic", "T"]);
+    assert!(requests[1].contains("\"instanceId\":\"embedded\""));
+    let several =
+        r#"{"items":[{"instanceId":"a"},{"instanceId":"b"}],"nextPageToken":null,"total":2}"#;
+    let (code, messages, _) = against(
+        &[(200, several)],
+        &[
+            "rule", "create", "abc", "--group", "GID_abc", "--topic", "T",
+        ],
+    );
     assert_eq!(code, 2);
     assert!(messages[0].contains("--instance a or b"), "{messages:?}");
 }
@@ -133,7 +184,10 @@ fn a_new_rule_goes_to_the_only_instance() {
 #[test]
 fn an_edit_sends_the_revision_that_it_saw() {
     let rule = r#"{"ruleId":"abc","mapping":{"plugin":"p","version":"latest"},"source":{},"destination":{}}"#;
-    let (code, _, requests) = against(&[(200, rule), (200, rule)], &["rule", "edit", "abc", "--plugin", "q"]);
+    let (code, _, requests) = against(
+        &[(200, rule), (200, rule)],
+        &["rule", "edit", "abc", "--plugin", "q"],
+    );
     assert_eq!(code, 0);
     assert!(requests[1].starts_with("put /v1/rules/abc?force=false"));
     assert!(requests[1].contains("if-match: \"3\""));
@@ -144,10 +198,26 @@ fn an_edit_sends_the_revision_that_it_saw() {
 #[test]
 fn fewer_messages_than_wanted_is_a_failure() {
     let line = "{\"topic\":\"T\",\"queueId\":0,\"queueOffset\":0,\"tag\":null,\"keys\":[],\"properties\":{},\"body\":\"x\"}\n";
-    let arguments = ["messages", "--instance", "i", "--topic", "T", "--from-start", "--count", "2", "--timeout", "0.5"];
+    let arguments = [
+        "messages",
+        "--instance",
+        "i",
+        "--topic",
+        "T",
+        "--from-start",
+        "--count",
+        "2",
+        "--timeout",
+        "0.5",
+    ];
     let (code, messages, requests) = against(&[(200, line)], &arguments);
     assert_eq!(code, 1);
-    assert!(messages[0].contains("1 of 2 messages came within 0.5 s"), "{messages:?}");
-    assert!(requests[0].contains("/v1/rocketmq-instances/i/topics/t/messages?fromstart=true&timeoutms=500&count=2"));
+    assert!(
+        messages[0].contains("1 of 2 messages came within 0.5 s"),
+        "{messages:?}"
+    );
+    assert!(requests[0].contains(
+        "/v1/rocketmq-instances/i/topics/t/messages?fromstart=true&timeoutms=500&count=2"
+    ));
     assert_eq!(against(&[(200, &line.repeat(2))], &arguments).0, 0);
 }

@@ -33,7 +33,10 @@ pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8180";
 /// The name of the instance that exists when none is configured.
 #[cfg_attr(
     not(feature = "embedded-rocketmq"),
-    expect(dead_code, reason = "there is no default instance without the embedded server")
+    expect(
+        dead_code,
+        reason = "there is no default instance without the embedded server"
+    )
 )]
 pub(crate) const EMBEDDED_INSTANCE: &str = "embedded";
 /// RocketMQ's usual name server port.

@@ -1,13 +1,14 @@
 //! The effective configuration as TOML. Secrets are shown as the files that hold them.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::values::bytes_text;
 use super::{
-    Anonymous, ClientIds, Config, Connack, EmbeddedInstance, LogFormat, RemoteInstance, RocketmqInstance,
+    Anonymous, ClientIds, Config, Connack, EmbeddedInstance, LogFormat, RemoteInstance,
+    RocketmqInstance,
 };
 
 /// Writes `config` so that loading the text gives it back.
@@ -68,7 +69,11 @@ fn embedded(page: &mut Page, instance: &EmbeddedInstance) {
 
 fn remote(page: &mut Page, instance: &RemoteInstance) {
     page.text("kind", "remote");
-    let servers: Vec<String> = instance.name_servers.iter().map(|server| quoted(server)).collect();
+    let servers: Vec<String> = instance
+        .name_servers
+        .iter()
+        .map(|server| quoted(server))
+        .collect();
     page.line("name-servers", format!("[{}]", servers.join(", ")));
     page.text("namespace", &instance.namespace);
     let secrets = [
@@ -103,7 +108,10 @@ fn delivery_and_limits(page: &mut Page, config: &Config) {
     page.size("max-bytes", config.outbox.bytes_max);
     page.line("rule-share", format!("{:?}", config.outbox.rule_share));
     page.duration("max-age", config.outbox.age_max);
-    page.size("dead-letters-max-bytes", config.outbox.dead_letters_bytes_max);
+    page.size(
+        "dead-letters-max-bytes",
+        config.outbox.dead_letters_bytes_max,
+    );
     let plugins = &config.plugins;
     page.section("plugins");
     page.size("component-max", plugins.component_bytes_max);
@@ -153,13 +161,16 @@ impl Page {
     }
 
     fn addresses(&mut self, key: &str, addresses: &[SocketAddr]) {
-        let texts: Vec<String> = addresses.iter().map(|address| quoted(&address.to_string())).collect();
+        let texts: Vec<String> = addresses
+            .iter()
+            .map(|address| quoted(&address.to_string()))
+            .collect();
         self.line(key, format!("[{}]", texts.join(", ")));
     }
 
     fn push(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _: std::fmt::Result = writeln!(self.0, "{line}");
+        self.0.push_str(&line.to_string());
+        self.0.push('\n');
     }
 }
 

@@ -6,7 +6,9 @@ use super::Problem;
 use super::tree::{Entry, Leaf, Node, Origin, Table};
 
 /// How near an unknown name must be to a known one to be suggested: 1 is equal.
-const SUGGEST_FROM: f64 = 0.75;
+const SUGGEST_FROM: f64 = 0.9;
+/// What being in the same section is worth in nearness.
+const SAME_SECTION: f64 = 0.1;
 
 /// What reading leaves behind. Shared by all sections of one configuration.
 #[derive(Default)]
@@ -32,7 +34,9 @@ impl Findings {
                 Some(near) => format!("did you mean {near}?"),
                 None => "`rulemill config print` lists all keys".to_owned(),
             };
-            problems.push(Problem::new(format!("{origin}: unknown {what} {name}; {hint}")));
+            problems.push(Problem::new(format!(
+                "{origin}: unknown {what} {name}; {hint}"
+            )));
         }
         problems
     }
@@ -43,13 +47,17 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
     let section = |text: &str| text.rsplit_once('.').map(|(section, _)| section.to_owned());
     let score = |candidate: &str| {
-        let same_section = if section(candidate) == section(name) { 0.1 } else { 0.0 };
+        let same_section = if section(candidate) == section(name) {
+            SAME_SECTION
+        } else {
+            0.0
+        };
         strsim::jaro_winkler(&last(candidate), &last(name)) + same_section
     };
     known
         .iter()
         .map(|candidate| (score(candidate), candidate))
-        .filter(|(score, _)| *score >= SUGGEST_FROM + 0.1)
+        .filter(|(score, _)| *score >= SUGGEST_FROM)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate.as_str())
 }
@@ -63,11 +71,19 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn root(entries: Table, findings: &'a Findings) -> Self {
-        Self { path: String::new(), entries, findings }
+        Self {
+            path: String::new(),
+            entries,
+            findings,
+        }
     }
 
     pub(super) fn name(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     pub(super) fn findings(&self) -> &'a Findings {
@@ -85,13 +101,21 @@ impl<'a> Section<'a> {
         self.findings.known.borrow_mut().push(path.clone());
         let entries = match self.entries.remove(key) {
             None => Table::new(),
-            Some(Entry { node: Node::Table(table), .. }) => table,
+            Some(Entry {
+                node: Node::Table(table),
+                ..
+            }) => table,
             Some(Entry { origin, .. }) => {
-                self.findings.problem(format!("{origin}: {path} must be a section"));
+                self.findings
+                    .problem(format!("{origin}: {path} must be a section"));
                 Table::new()
             }
         };
-        Self { path, entries, findings: self.findings }
+        Self {
+            path,
+            entries,
+            findings: self.findings,
+        }
     }
 
     /// The value of `key` and its place, if it is set and `parse` accepts it.
@@ -107,7 +131,9 @@ impl<'a> Section<'a> {
             Node::Leaf(leaf) => parse(&leaf),
             Node::Table(_) => Err("must be a value, not a section".to_owned()),
         };
-        result.map_err(|problem| self.findings.problem(format!("{origin}: {name} {problem}"))).ok()
+        result
+            .map_err(|problem| self.findings.problem(format!("{origin}: {name} {problem}")))
+            .ok()
     }
 
     /// The value of `key`, or `default` if it is not set.
@@ -129,7 +155,11 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         for (key, entry) in &self.entries {
             let is_section = matches!(entry.node, Node::Table(_));
-            self.findings.unknown.borrow_mut().push((entry.origin.clone(), self.name(key), is_section));
+            self.findings.unknown.borrow_mut().push((
+                entry.origin.clone(),
+                self.name(key),
+                is_section,
+            ));
         }
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use domain::InstanceId;
 
 use super::reader::Section;
-use super::values::{duration, flag, host_and_port, list, path, size, small_number, socket_address, text};
+use super::values::{
+    duration, flag, host_and_port, list, path, size, small_number, socket_address, text,
+};
 use super::{Secret, defaults};
 
 const MIB: u64 = 1024 * 1024;
@@ -88,7 +90,9 @@ pub(super) fn read(mut section: Section<'_>) -> BTreeMap<InstanceId, RocketmqIns
                     all.insert(id, read);
                 }
             }
-            Err(error) => instances.findings().problem(format!("rocketmq.instances: {error}")),
+            Err(error) => instances
+                .findings()
+                .problem(format!("rocketmq.instances: {error}")),
         }
     }
     instances.finish();
@@ -105,7 +109,9 @@ fn read_instance(name: &str, mut section: Section<'_>) -> Option<RocketmqInstanc
         section.optional("kind", super::values::choice(&kinds))
     } else {
         let key = section.name("kind");
-        section.findings().problem(format!("{key} is missing; it must be \"embedded\" or \"remote\""));
+        section.findings().problem(format!(
+            "{key} is missing; it must be \"embedded\" or \"remote\""
+        ));
         None
     };
     match kind? {
@@ -125,13 +131,18 @@ fn embedded(mut section: Section<'_>) -> Option<RocketmqInstance> {
     let name_server = section
         .optional("name-server-listen", socket_address)
         .or_else(|| defaults::NAME_SERVER_LISTEN.parse().ok());
-    let broker =
-        section.optional("broker-listen", socket_address).or_else(|| defaults::BROKER_LISTEN.parse().ok());
+    let broker = section
+        .optional("broker-listen", socket_address)
+        .or_else(|| defaults::BROKER_LISTEN.parse().ok());
     let instance = EmbeddedInstance {
         name_server_listen: name_server?,
         broker_listen: broker?,
         create_topics: section.value("create-topics", true, flag),
-        topic_queues: section.value("topic-queues", defaults::TOPIC_QUEUES, small_number(1..=1024)),
+        topic_queues: section.value(
+            "topic-queues",
+            defaults::TOPIC_QUEUES,
+            small_number(1..=1024),
+        ),
     };
     section.finish();
     Some(RocketmqInstance::Embedded(instance))
@@ -140,11 +151,17 @@ fn embedded(mut section: Section<'_>) -> Option<RocketmqInstance> {
 fn remote(mut section: Section<'_>) -> Option<RocketmqInstance> {
     let name = section.name("name-servers");
     let is_set = section.has("name-servers");
-    let name_servers = section.optional("name-servers", list(host_and_port)).unwrap_or_default();
+    let name_servers = section
+        .optional("name-servers", list(host_and_port))
+        .unwrap_or_default();
     if name_servers.is_empty() && !is_set {
-        section.findings().problem(format!("{name} is missing, such as [\"rocketmq.example:9876\"]"));
+        section.findings().problem(format!(
+            "{name} is missing, such as [\"rocketmq.example:9876\"]"
+        ));
     } else if name_servers.is_empty() {
-        section.findings().problem(format!("{name} must name at least one name server"));
+        section
+            .findings()
+            .problem(format!("{name} must name at least one name server"));
     }
     let instance = RemoteInstance {
         name_servers,
@@ -154,14 +171,26 @@ fn remote(mut section: Section<'_>) -> Option<RocketmqInstance> {
         security_token: section.optional("security-token-file", secret_file),
         tls: section.value("tls", false, flag),
         create_topics: section.value("create-topics", false, flag),
-        topic_queues: section.value("topic-queues", defaults::TOPIC_QUEUES, small_number(1..=1024)),
+        topic_queues: section.value(
+            "topic-queues",
+            defaults::TOPIC_QUEUES,
+            small_number(1..=1024),
+        ),
         send_timeout: section.value(
             "send-timeout",
             defaults::SEND_TIMEOUT,
             duration(Duration::from_millis(100)..=Duration::from_secs(60)),
         ),
-        batch_messages_max: section.value("batch-max", defaults::BATCH_MESSAGES_MAX, small_number(1..=4096)),
-        batch_bytes_max: section.value("batch-bytes-max", defaults::BATCH_BYTES_MAX, size(1024..=4 * MIB)),
+        batch_messages_max: section.value(
+            "batch-max",
+            defaults::BATCH_MESSAGES_MAX,
+            small_number(1..=4096),
+        ),
+        batch_bytes_max: section.value(
+            "batch-bytes-max",
+            defaults::BATCH_BYTES_MAX,
+            size(1024..=4 * MIB),
+        ),
     };
     if instance.access_key.is_some() != instance.secret_key.is_some() {
         section.findings().problem(format!(
@@ -179,13 +208,18 @@ fn secret_file(leaf: &super::tree::Leaf) -> Result<SecretFile, String> {
     let path = path(leaf)?;
     let fail = |problem: String| Err(format!("names {}, which {problem}", path.display()));
     match std::fs::metadata(&path) {
-        Ok(file) if file.len() > SECRET_BYTES_MAX => return fail(format!("is larger than {SECRET_BYTES_MAX} bytes")),
+        Ok(file) if file.len() > SECRET_BYTES_MAX => {
+            return fail(format!("is larger than {SECRET_BYTES_MAX} bytes"));
+        }
         Ok(_) => {}
         Err(error) => return fail(format!("cannot be read: {error}")),
     }
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim_end().is_empty() => fail("is empty".to_owned()),
-        Ok(text) => Ok(SecretFile { value: Secret::new(text.trim_end().to_owned()), path }),
+        Ok(text) => Ok(SecretFile {
+            value: Secret::new(text.trim_end().to_owned()),
+            path,
+        }),
         Err(error) => fail(format!("cannot be read: {error}")),
     }
 }

@@ -10,11 +10,12 @@ use tracing_subscriber::EnvFilter;
 use super::reader::Section;
 use super::tree::Leaf;
 use super::values::{
-    choice, duration, flag, list, number, parsed, path, share, size, small_number, socket_address, text,
+    choice, duration, flag, list, number, parsed, path, share, size, small_number, socket_address,
+    text,
 };
 use super::{
-    Anonymous, ClientIds, Config, Connack, Delivery, LogFormat, Mqtt, Node, Outbox, Plugins, Telemetry,
-    defaults, rocketmq,
+    Anonymous, ClientIds, Config, Connack, Delivery, LogFormat, Mqtt, Node, Outbox, Plugins,
+    Telemetry, defaults, rocketmq,
 };
 
 const KIB: u64 = 1024;
@@ -71,15 +72,25 @@ fn node(mut section: Section<'_>) -> Option<Node> {
     let data_dir = section.optional("data-dir", path).or_else(default_data_dir);
     if data_dir.is_none() {
         let name = section.name("data-dir");
-        section.findings().problem(format!("{name} must be set, because this user has no home folder"));
+        section.findings().problem(format!(
+            "{name} must be set, because this user has no home folder"
+        ));
     }
     section.finish();
-    Some(Node { id, data_dir: data_dir? })
+    Some(Node {
+        id,
+        data_dir: data_dir?,
+    })
 }
 
 fn node_id(text: &str) -> Result<String, &'static str> {
-    let is_right = (1..=128).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    if is_right { Ok(text.to_owned()) } else { Err("it must have 1 to 128 bytes without blanks") }
+    let is_right = (1..=128).contains(&text.len())
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if is_right {
+        Ok(text.to_owned())
+    } else {
+        Err("it must have 1 to 128 bytes without blanks")
+    }
 }
 
 fn instance_id(mut section: Section<'_>) -> Option<InstanceId> {
@@ -92,14 +103,30 @@ fn instance_id(mut section: Section<'_>) -> Option<InstanceId> {
 
 fn mqtt(mut section: Section<'_>) -> Mqtt {
     let mqtt = Mqtt {
-        tcp: section.optional("tcp", list(socket_address)).unwrap_or_else(|| addresses(defaults::MQTT_TCP)),
-        ws: section.optional("ws", list(socket_address)).unwrap_or_else(|| addresses(defaults::MQTT_WS)),
-        connections_max: section.value("max-connections", defaults::CONNECTIONS_MAX, number(1..=100_000_000)),
+        tcp: section
+            .optional("tcp", list(socket_address))
+            .unwrap_or_else(|| addresses(defaults::MQTT_TCP)),
+        ws: section
+            .optional("ws", list(socket_address))
+            .unwrap_or_else(|| addresses(defaults::MQTT_WS)),
+        connections_max: section.value(
+            "max-connections",
+            defaults::CONNECTIONS_MAX,
+            number(1..=100_000_000),
+        ),
         packet_bytes_max: packet_size(&mut section, "max-packet", defaults::PACKET_BYTES_MAX),
         payload_bytes_max: packet_size(&mut section, "max-payload", defaults::PAYLOAD_BYTES_MAX),
-        connect_timeout: section.value("connect-timeout", defaults::CONNECT_TIMEOUT, duration(MILLISECOND * 100..=HOUR)),
+        connect_timeout: section.value(
+            "connect-timeout",
+            defaults::CONNECT_TIMEOUT,
+            duration(MILLISECOND * 100..=HOUR),
+        ),
         // MQTT's keep alive has 16 bits.
-        keep_alive_max: section.value("max-keep-alive", defaults::KEEP_ALIVE_MAX, duration(SECOND..=SECOND * 65_535)),
+        keep_alive_max: section.value(
+            "max-keep-alive",
+            defaults::KEEP_ALIVE_MAX,
+            duration(SECOND..=SECOND * 65_535),
+        ),
         client_ids: section.value(
             "client-ids",
             ClientIds::Apsaramq,
@@ -140,8 +167,11 @@ fn groups(mut section: Section<'_>) -> bool {
 }
 
 fn access(mut section: Section<'_>) -> Anonymous {
-    let choices =
-        [("loopback", Anonymous::Loopback), ("always", Anonymous::Always), ("never", Anonymous::Never)];
+    let choices = [
+        ("loopback", Anonymous::Loopback),
+        ("always", Anonymous::Always),
+        ("never", Anonymous::Never),
+    ];
     let anonymous = section.value("anonymous", Anonymous::Loopback, choice(&choices));
     section.finish();
     anonymous
@@ -154,18 +184,35 @@ fn admin(mut section: Section<'_>) -> Option<SocketAddr> {
             "must be a loopback address, such as 127.0.0.1:8180, not {address}: beyond loopback the API needs TLS, which this version does not have"
         )),
     };
-    let listen = section.optional("listen", loopback).or_else(|| defaults::ADMIN_LISTEN.parse().ok());
+    let listen = section
+        .optional("listen", loopback)
+        .or_else(|| defaults::ADMIN_LISTEN.parse().ok());
     section.finish();
     listen
 }
 
 fn delivery(mut section: Section<'_>) -> Delivery {
-    let connack = [("before-commit", Connack::BeforeCommit), ("after-commit", Connack::AfterCommit)];
+    let connack = [
+        ("before-commit", Connack::BeforeCommit),
+        ("after-commit", Connack::AfterCommit),
+    ];
     let delivery = Delivery {
-        commit_interval: section.value("commit-interval", defaults::COMMIT_INTERVAL, duration(MILLISECOND..=SECOND)),
+        commit_interval: section.value(
+            "commit-interval",
+            defaults::COMMIT_INTERVAL,
+            duration(MILLISECOND..=SECOND),
+        ),
         connack: section.value("connack", Connack::BeforeCommit, choice(&connack)),
-        retry_age_max: section.value("retry-max-age", defaults::RETRY_AGE_MAX, duration(SECOND..=YEAR)),
-        shutdown_grace: section.value("shutdown-grace", defaults::SHUTDOWN_GRACE, duration(Duration::ZERO..=HOUR)),
+        retry_age_max: section.value(
+            "retry-max-age",
+            defaults::RETRY_AGE_MAX,
+            duration(SECOND..=YEAR),
+        ),
+        shutdown_grace: section.value(
+            "shutdown-grace",
+            defaults::SHUTDOWN_GRACE,
+            duration(Duration::ZERO..=HOUR),
+        ),
     };
     section.finish();
     delivery
@@ -188,13 +235,41 @@ fn outbox(mut section: Section<'_>) -> Outbox {
 
 fn plugins(mut section: Section<'_>) -> Plugins {
     let plugins = Plugins {
-        component_bytes_max: section.value("component-max", defaults::COMPONENT_BYTES_MAX, size(KIB..=256 * MIB)),
-        memory_bytes_max: section.value("memory", defaults::PLUGIN_MEMORY_BYTES_MAX, size(64 * KIB..=4096 * MIB)),
-        call_deadline: section.value("call-deadline", defaults::CALL_DEADLINE, duration(MILLISECOND..=SECOND * 60)),
-        init_deadline: section.value("init-deadline", defaults::INIT_DEADLINE, duration(MILLISECOND..=SECOND * 60)),
-        output_bytes_max: section.value("output-max", defaults::OUTPUT_BYTES_MAX, size(KIB..=64 * MIB)),
-        messages_max: section.value("messages-max", defaults::MESSAGES_MAX, small_number(1..=1024)),
-        memory_total_bytes: section.value("memory-total", defaults::PLUGIN_MEMORY_TOTAL_BYTES, size(MIB..=TIB)),
+        component_bytes_max: section.value(
+            "component-max",
+            defaults::COMPONENT_BYTES_MAX,
+            size(KIB..=256 * MIB),
+        ),
+        memory_bytes_max: section.value(
+            "memory",
+            defaults::PLUGIN_MEMORY_BYTES_MAX,
+            size(64 * KIB..=4096 * MIB),
+        ),
+        call_deadline: section.value(
+            "call-deadline",
+            defaults::CALL_DEADLINE,
+            duration(MILLISECOND..=SECOND * 60),
+        ),
+        init_deadline: section.value(
+            "init-deadline",
+            defaults::INIT_DEADLINE,
+            duration(MILLISECOND..=SECOND * 60),
+        ),
+        output_bytes_max: section.value(
+            "output-max",
+            defaults::OUTPUT_BYTES_MAX,
+            size(KIB..=64 * MIB),
+        ),
+        messages_max: section.value(
+            "messages-max",
+            defaults::MESSAGES_MAX,
+            small_number(1..=1024),
+        ),
+        memory_total_bytes: section.value(
+            "memory-total",
+            defaults::PLUGIN_MEMORY_TOTAL_BYTES,
+            size(MIB..=TIB),
+        ),
     };
     if plugins.memory_bytes_max > plugins.memory_total_bytes {
         section.findings().problem(format!(
@@ -218,11 +293,15 @@ fn telemetry(mut section: Section<'_>) -> Telemetry {
         let log = text(leaf)?;
         match EnvFilter::builder().parse(&log) {
             Ok(_) => Ok(log),
-            Err(error) => Err(format!("must be a level such as \"info\" or a filter: {error}")),
+            Err(error) => Err(format!(
+                "must be a level such as \"info\" or a filter: {error}"
+            )),
         }
     };
     let telemetry = Telemetry {
-        log: section.optional("log", filter).unwrap_or_else(|| defaults::LOG.to_owned()),
+        log: section
+            .optional("log", filter)
+            .unwrap_or_else(|| defaults::LOG.to_owned()),
         log_format: section.value(
             "log-format",
             LogFormat::Text,

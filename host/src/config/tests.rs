@@ -86,21 +86,36 @@ impl Folder {
     }
 
     fn load(&self, text: &str) -> Result<Config, Vec<Problem>> {
-        load(Some(&self.file("rulemill.toml", text)), std::iter::empty(), &[])
+        load(
+            Some(&self.file("rulemill.toml", text)),
+            std::iter::empty(),
+            &[],
+        )
     }
 
     fn sample(&self) -> String {
         let mut text = SAMPLE.to_owned();
-        for (name, content) in [("ACCESS", "ak-content\n"), ("SECRET", "sk-content"), ("TOKEN", "st-content")] {
+        for (name, content) in [
+            ("ACCESS", "ak-content\n"),
+            ("SECRET", "sk-content"),
+            ("TOKEN", "st-content"),
+        ] {
             let path = self.file(name, content);
-            text = text.replace(&format!("\"{name}\""), &format!("{:?}", path.display().to_string()));
+            text = text.replace(
+                &format!("\"{name}\""),
+                &format!("{:?}", path.display().to_string()),
+            );
         }
         text
     }
 }
 
 fn problems(result: Result<Config, Vec<Problem>>) -> Vec<String> {
-    result.unwrap_err().iter().map(ToString::to_string).collect()
+    result
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn set(settings: &[&str]) -> Result<Config, Vec<Problem>> {
@@ -115,7 +130,11 @@ fn without_a_file_everything_has_a_default() {
     assert_eq!(config.admin_listen, "127.0.0.1:8180".parse().unwrap());
     assert_eq!(config.mqtt.packet_bytes_max, 256 * 1024);
     let instances: Vec<&str> = config.rocketmq.keys().map(|id| id.as_str()).collect();
-    let expected: &[&str] = if cfg!(feature = "embedded-rocketmq") { &["embedded"] } else { &[] };
+    let expected: &[&str] = if cfg!(feature = "embedded-rocketmq") {
+        &["embedded"]
+    } else {
+        &[]
+    };
     assert_eq!(instances, expected);
 }
 
@@ -133,7 +152,10 @@ fn every_key_of_a_sample_takes_effect() {
     let RocketmqInstance::Remote(remote) = config.rocketmq.values().next().unwrap() else {
         panic!("the instance is remote");
     };
-    assert_eq!(remote.access_key.as_ref().unwrap().value.reveal(), "ak-content");
+    assert_eq!(
+        remote.access_key.as_ref().unwrap().value.reveal(),
+        "ak-content"
+    );
     // Each line of the page must differ from the page of the defaults, so no key was ignored.
     let defaults = settings(&print(&default));
     for setting in settings(&print(&config)) {
@@ -173,17 +195,30 @@ fn an_embedded_instance_takes_its_own_keys_only() {
     let RocketmqInstance::Embedded(near) = config.rocketmq.values().next().unwrap() else {
         panic!("the instance is embedded");
     };
-    assert_eq!((near.topic_queues, near.create_topics, near.name_server_listen.port()), (2, false, 0));
+    assert_eq!(
+        (
+            near.topic_queues,
+            near.create_topics,
+            near.name_server_listen.port()
+        ),
+        (2, false, 0)
+    );
     assert_eq!(folder.load(&print(&config)).unwrap(), config);
     let wrong = problems(folder.load(&format!("{EMBEDDED}\nnamespace = \"x\"")));
-    assert!(wrong[0].contains("unknown key rocketmq.instances.near.namespace"), "{wrong:?}");
+    assert!(
+        wrong[0].contains("unknown key rocketmq.instances.near.namespace"),
+        "{wrong:?}"
+    );
 }
 
 #[cfg(not(feature = "embedded-rocketmq"))]
 #[test]
 fn an_embedded_instance_is_refused_with_the_reason() {
     let wrong = problems(Folder::new().load(EMBEDDED));
-    assert!(wrong[0].contains("built without the embedded RocketMQ"), "{wrong:?}");
+    assert!(
+        wrong[0].contains("built without the embedded RocketMQ"),
+        "{wrong:?}"
+    );
 }
 
 #[test]
@@ -199,11 +234,18 @@ fn no_secret_is_ever_printed() {
 #[test]
 fn later_layers_win() {
     let folder = Folder::new();
-    let file = folder.file("a.toml", "[limits]\nrules = 1\n[mqtt]\ntcp = [\"127.0.0.1:1\"]\nmax-connections = 5\n");
+    let file = folder.file(
+        "a.toml",
+        "[limits]\nrules = 1\n[mqtt]\ntcp = [\"127.0.0.1:1\"]\nmax-connections = 5\n",
+    );
     let environment = || {
-        [("RULEMILL__LIMITS__RULES", "2"), ("RULEMILL__MQTT__TCP", "127.0.0.1:2, 127.0.0.1:3"), ("HOME", "x")]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        [
+            ("RULEMILL__LIMITS__RULES", "2"),
+            ("RULEMILL__MQTT__TCP", "127.0.0.1:2, 127.0.0.1:3"),
+            ("HOME", "x"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
     };
     let config = load(Some(&file), environment(), &["limits.rules=3".to_owned()]).unwrap();
     assert_eq!(config.rules_max, 3);
@@ -221,7 +263,10 @@ fn the_environment_finds_keys_with_dashes_and_instances_of_any_case() {
     );
     let environment = [
         ("RULEMILL__MQTT__MAX_CONNECTIONS", "1_000"),
-        ("RULEMILL__ROCKETMQ__INSTANCES__MQ_INST_A__NAME_SERVERS", "[\"b:2\"]"),
+        (
+            "RULEMILL__ROCKETMQ__INSTANCES__MQ_INST_A__NAME_SERVERS",
+            "[\"b:2\"]",
+        ),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -240,13 +285,37 @@ fn all_problems_come_at_once_with_place_and_nearest_name() {
         "[mqtt]\ntcpp = [\"127.0.0.1:1\"]\nmax-packet = \"many\"\n[mqqt]\nws = []\n[outbox]\nmemory-total = \"1GiB\"\n[access]\nanonymous = \"maybe\"\n",
     ));
     let has = |parts: &[&str]| {
-        assert!(found.iter().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?} in {found:#?}");
+        assert!(
+            found
+                .iter()
+                .any(|line| parts.iter().all(|part| line.contains(part))),
+            "{parts:?} in {found:#?}"
+        );
     };
-    has(&["rulemill.toml:2", "unknown key mqtt.tcpp", "did you mean mqtt.tcp?"]);
-    has(&["rulemill.toml:3", "mqtt.max-packet must be a size", "\"many\""]);
-    has(&["rulemill.toml:4", "unknown section mqqt", "did you mean mqtt?"]);
-    has(&["rulemill.toml:7", "unknown key outbox.memory-total", "did you mean plugins.memory-total?"]);
-    has(&["rulemill.toml:9", "access.anonymous must be \"loopback\" or \"always\" or \"never\""]);
+    has(&[
+        "rulemill.toml:2",
+        "unknown key mqtt.tcpp",
+        "did you mean mqtt.tcp?",
+    ]);
+    has(&[
+        "rulemill.toml:3",
+        "mqtt.max-packet must be a size",
+        "\"many\"",
+    ]);
+    has(&[
+        "rulemill.toml:4",
+        "unknown section mqqt",
+        "did you mean mqtt?",
+    ]);
+    has(&[
+        "rulemill.toml:7",
+        "unknown key outbox.memory-total",
+        "did you mean plugins.memory-total?",
+    ]);
+    has(&[
+        "rulemill.toml:9",
+        "access.anonymous must be \"loopback\" or \"always\" or \"never\"",
+    ]);
     assert_eq!(found.len(), 5);
 }
 
@@ -255,14 +324,26 @@ fn bad_values_are_refused_with_what_would_be_right() {
     let table = [
         ("admin.listen=0.0.0.0:8180", "needs TLS"),
         ("mqtt.tcp=localhost:1883", "IP address and a port"),
-        ("mqtt.max-payload=1MiB", "mqtt.max-payload must not be larger than mqtt.max-packet"),
+        (
+            "mqtt.max-payload=1MiB",
+            "mqtt.max-payload must not be larger than mqtt.max-packet",
+        ),
         ("mqtt.max-keep-alive=1day", "from 1s to"),
         ("mqtt.max-connections=0", "whole number from 1"),
         ("outbox.rule-share=1.5", "at most 1"),
         ("telemetry.log=info,=", "filter"),
-        ("rocketmq.instances.x.name-servers=a:1", "rocketmq.instances.x.kind is missing"),
-        ("rocketmq.instances.x.kind=remote", "rocketmq.instances.x.name-servers is missing"),
-        ("rocketmq.instances.x.kind=other", "\"embedded\" or \"remote\""),
+        (
+            "rocketmq.instances.x.name-servers=a:1",
+            "rocketmq.instances.x.kind is missing",
+        ),
+        (
+            "rocketmq.instances.x.kind=remote",
+            "rocketmq.instances.x.name-servers is missing",
+        ),
+        (
+            "rocketmq.instances.x.kind=other",
+            "\"embedded\" or \"remote\"",
+        ),
         ("instance.id=a b", "letters, digits"),
         ("node=x", "node must be a section"),
         ("mqtt.tls=127.0.0.1:8883", "unknown key mqtt.tls"),
@@ -270,15 +351,25 @@ fn bad_values_are_refused_with_what_would_be_right() {
     ];
     for (setting, expected) in table {
         let found = problems(set(&[setting]));
-        assert!(found.iter().any(|line| line.contains(expected)), "{setting}: {found:?}");
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{setting}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn a_missing_file_and_broken_toml_name_the_file() {
     let folder = Folder::new();
-    let missing = load(Some(&folder.0.path().join("none.toml")), std::iter::empty(), &[]);
+    let missing = load(
+        Some(&folder.0.path().join("none.toml")),
+        std::iter::empty(),
+        &[],
+    );
     assert!(problems(missing)[0].contains("none.toml: cannot be read"));
     let broken = problems(folder.load("[mqtt]\ntcp = \n"));
-    assert!(broken[0].contains("rulemill.toml:2: not valid TOML"), "{broken:?}");
+    assert!(
+        broken[0].contains("rulemill.toml:2: not valid TOML"),
+        "{broken:?}"
+    );
 }

@@ -77,19 +77,28 @@ pub(super) fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Table {
     for error in errors {
         let line = error.span().map_or(1, |span| line_of(&text, span.start));
         let message = error.message().replace('\n', ", ");
-        problems.push(Problem::new(format!("{name}:{line}: not valid TOML: {message}")));
+        problems.push(Problem::new(format!(
+            "{name}:{line}: not valid TOML: {message}"
+        )));
     }
     convert_table(table.get_ref(), &text, &name)
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes()
+        .take(offset)
+        .filter(|byte| *byte == b'\n')
+        .count()
+        + 1
 }
 
 fn convert_table(table: &DeTable<'_>, text: &str, name: &Arc<str>) -> Table {
     let mut converted = Table::new();
     for (key, value) in table {
-        let origin = Origin::File { name: Arc::clone(name), line: line_of(text, key.span().start) };
+        let origin = Origin::File {
+            name: Arc::clone(name),
+            line: line_of(text, key.span().start),
+        };
         let node = match value.get_ref() {
             DeValue::Table(inner) => Node::Table(convert_table(inner, text, name)),
             other => Node::Leaf(convert_leaf(other)),
@@ -102,12 +111,19 @@ fn convert_table(table: &DeTable<'_>, text: &str, name: &Arc<str>) -> Table {
 fn convert_leaf(value: &DeValue<'_>) -> Leaf {
     match value {
         DeValue::String(text) => Leaf::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(Leaf::Other("a number beyond 64 bits"), Leaf::Integer)
-        }
-        DeValue::Float(number) => number.as_str().parse().map_or(Leaf::Other("a number"), Leaf::Float),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Leaf::Other("a number beyond 64 bits"), Leaf::Integer),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or(Leaf::Other("a number"), Leaf::Float),
         DeValue::Boolean(flag) => Leaf::Boolean(*flag),
-        DeValue::Array(items) => Leaf::List(items.iter().map(|item| convert_leaf(item.get_ref())).collect()),
+        DeValue::Array(items) => Leaf::List(
+            items
+                .iter()
+                .map(|item| convert_leaf(item.get_ref()))
+                .collect(),
+        ),
         DeValue::Datetime(_) => Leaf::Other("a date"),
         DeValue::Table(_) => Leaf::Other("a table"),
     }
@@ -115,17 +131,27 @@ fn convert_leaf(value: &DeValue<'_>) -> Leaf {
 
 /// Lays the environment over `root`. Names of sections and keys are in capitals with `_` for `-`;
 /// the name of a RocketMQ instance is found without regard to case and `-` or `_`.
-pub(super) fn overlay_environment(root: &mut Table, variables: impl Iterator<Item = (String, String)>) {
-    let mut relevant: Vec<(String, String)> =
-        variables.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)).collect();
+pub(super) fn overlay_environment(
+    root: &mut Table,
+    variables: impl Iterator<Item = (String, String)>,
+) {
+    let mut relevant: Vec<(String, String)> = variables
+        .filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX))
+        .collect();
     // The environment has no order; problems should.
     relevant.sort();
     for (name, value) in relevant {
-        let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) else {
+            continue;
+        };
         let parts: Vec<&str> = rest.split("__").collect();
         let is_instance = parts.len() > 2
-            && parts.first().is_some_and(|part| part.eq_ignore_ascii_case("rocketmq"))
-            && parts.get(1).is_some_and(|part| part.eq_ignore_ascii_case("instances"));
+            && parts
+                .first()
+                .is_some_and(|part| part.eq_ignore_ascii_case("rocketmq"))
+            && parts
+                .get(1)
+                .is_some_and(|part| part.eq_ignore_ascii_case("instances"));
         let path = parts
             .iter()
             .enumerate()
@@ -144,12 +170,19 @@ fn instance_name(root: &Table, part: &str) -> String {
         Node::Table(table) => table.get("instances"),
         Node::Leaf(_) => None,
     });
-    if let Some(Entry { node: Node::Table(instances), .. }) = configured
+    if let Some(Entry {
+        node: Node::Table(instances),
+        ..
+    }) = configured
         && let Some(name) = instances.keys().find(|name| plain(name) == plain(part))
     {
         return name.clone();
     }
-    if part.eq_ignore_ascii_case("embedded") { part.to_ascii_lowercase() } else { part.to_owned() }
+    if part.eq_ignore_ascii_case("embedded") {
+        part.to_ascii_lowercase()
+    } else {
+        part.to_owned()
+    }
 }
 
 /// Lays `KEY=VALUE` arguments over `root`.
@@ -158,7 +191,12 @@ pub(super) fn overlay_settings(root: &mut Table, settings: &[String], problems: 
         match setting.split_once('=') {
             Some((key, value)) if key.split('.').all(|part| !part.trim().is_empty()) => {
                 let path: Vec<String> = key.split('.').map(|part| part.trim().to_owned()).collect();
-                insert(root, &path, Leaf::Loose(value.to_owned()), &Origin::CommandLine);
+                insert(
+                    root,
+                    &path,
+                    Leaf::Loose(value.to_owned()),
+                    &Origin::CommandLine,
+                );
             }
             _ => problems.push(Problem::new(format!(
                 "--set: {setting:?} must be KEY=VALUE, such as mqtt.tcp=127.0.0.1:1883"
@@ -168,16 +206,28 @@ pub(super) fn overlay_settings(root: &mut Table, settings: &[String], problems: 
 }
 
 fn insert(table: &mut Table, path: &[String], leaf: Leaf, origin: &Origin) {
-    let Some((first, rest)) = path.split_first() else { return };
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
     if rest.is_empty() {
-        table.insert(first.clone(), Entry { node: Node::Leaf(leaf), origin: origin.clone() });
+        table.insert(
+            first.clone(),
+            Entry {
+                node: Node::Leaf(leaf),
+                origin: origin.clone(),
+            },
+        );
         return;
     }
-    let entry = table
-        .entry(first.clone())
-        .or_insert_with(|| Entry { node: Node::Table(Table::new()), origin: origin.clone() });
+    let entry = table.entry(first.clone()).or_insert_with(|| Entry {
+        node: Node::Table(Table::new()),
+        origin: origin.clone(),
+    });
     if matches!(entry.node, Node::Leaf(_)) {
-        *entry = Entry { node: Node::Table(Table::new()), origin: origin.clone() };
+        *entry = Entry {
+            node: Node::Table(Table::new()),
+            origin: origin.clone(),
+        };
     }
     if let Node::Table(inner) = &mut entry.node {
         insert(inner, rest, leaf, origin);

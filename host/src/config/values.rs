@@ -46,7 +46,11 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
 /// A path; not empty.
 pub(super) fn path(leaf: &Leaf) -> Result<PathBuf, String> {
     let text = text(leaf)?;
-    if text.is_empty() { wrong("a path", leaf) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() {
+        wrong("a path", leaf)
+    } else {
+        Ok(PathBuf::from(text))
+    }
 }
 
 /// `true` or `false`.
@@ -66,7 +70,10 @@ pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&Leaf) -> Result
         match choices.iter().find(|(name, _)| *name == text) {
             Some((_, value)) => Ok(*value),
             None => {
-                let names: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+                let names: Vec<String> = choices
+                    .iter()
+                    .map(|(name, _)| format!("{name:?}"))
+                    .collect();
                 wrong(&names.join(" or "), leaf)
             }
         }
@@ -79,11 +86,16 @@ pub(super) fn number(range: RangeInclusive<u64>) -> impl Fn(&Leaf) -> Result<u64
         let value = match leaf {
             Leaf::Integer(number) => u64::try_from(*number).ok(),
             Leaf::Loose(text) => text.replace('_', "").parse().ok(),
-            Leaf::Text(_) | Leaf::Float(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => None,
+            Leaf::Text(_) | Leaf::Float(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => {
+                None
+            }
         };
         match value {
             Some(value) if range.contains(&value) => Ok(value),
-            _ => wrong(&format!("a whole number from {} to {}", range.start(), range.end()), leaf),
+            _ => wrong(
+                &format!("a whole number from {} to {}", range.start(), range.end()),
+                leaf,
+            ),
         }
     }
 }
@@ -102,7 +114,9 @@ pub(super) fn share(leaf: &Leaf) -> Result<f64, String> {
         Leaf::Float(number) => Some(*number),
         Leaf::Integer(1) => Some(1.0),
         Leaf::Loose(text) => text.parse().ok(),
-        Leaf::Text(_) | Leaf::Integer(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => None,
+        Leaf::Text(_) | Leaf::Integer(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => {
+            None
+        }
     };
     match value {
         Some(value) if value > 0.0 && value <= 1.0 => Ok(value),
@@ -111,17 +125,29 @@ pub(super) fn share(leaf: &Leaf) -> Result<f64, String> {
 }
 
 /// A duration such as `"250ms"`, within `range`.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Leaf) -> Result<Duration, String> {
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&Leaf) -> Result<Duration, String> {
     move |leaf| {
         let value = match leaf {
             Leaf::Text(_) | Leaf::Loose(_) => humantime::parse_duration(&text(leaf)?).ok(),
-            Leaf::Integer(_) | Leaf::Float(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => None,
+            Leaf::Integer(_)
+            | Leaf::Float(_)
+            | Leaf::Boolean(_)
+            | Leaf::List(_)
+            | Leaf::Other(_) => None,
         };
         match value {
             Some(value) if range.contains(&value) => Ok(value),
             _ => {
-                let (from, to) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-                wrong(&format!("a duration such as \"250ms\" from {from} to {to}"), leaf)
+                let (from, to) = (
+                    humantime::format_duration(*range.start()),
+                    humantime::format_duration(*range.end()),
+                );
+                wrong(
+                    &format!("a duration such as \"250ms\" from {from} to {to}"),
+                    leaf,
+                )
             }
         }
     }
@@ -132,16 +158,21 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Leaf) -> Result<u64, 
     move |leaf| {
         let value = match leaf {
             Leaf::Integer(number) => u64::try_from(*number).ok(),
-            Leaf::Text(_) | Leaf::Loose(_) => {
-                text(leaf)?.replace('_', "").parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64())
-            }
+            Leaf::Text(_) | Leaf::Loose(_) => text(leaf)?
+                .replace('_', "")
+                .parse::<bytesize::ByteSize>()
+                .ok()
+                .map(|size| size.as_u64()),
             Leaf::Float(_) | Leaf::Boolean(_) | Leaf::List(_) | Leaf::Other(_) => None,
         };
         match value {
             Some(value) if range.contains(&value) => Ok(value),
             _ => {
                 let (from, to) = (bytes_text(*range.start()), bytes_text(*range.end()));
-                wrong(&format!("a size such as \"64KiB\" from {from} to {to}"), leaf)
+                wrong(
+                    &format!("a size such as \"64KiB\" from {from} to {to}"),
+                    leaf,
+                )
             }
         }
     }
@@ -153,7 +184,10 @@ pub(super) fn bytes_text(bytes: u64) -> String {
     units
         .iter()
         .find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift)
-        .map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+        .map_or_else(
+            || format!("{bytes}B"),
+            |(unit, shift)| format!("{}{unit}", bytes >> shift),
+        )
 }
 
 /// A list of what `parse` accepts. In the environment and on the command line a comma separates.
@@ -178,16 +212,28 @@ pub(super) fn list<T>(
 /// A socket address; port 0 picks a free one.
 pub(super) fn socket_address(leaf: &Leaf) -> Result<SocketAddr, String> {
     let text = text(leaf)?;
-    text.parse().or_else(|_| wrong("an address such as \"127.0.0.1:1883\" (an IP address and a port)", leaf))
+    text.parse().or_else(|_| {
+        wrong(
+            "an address such as \"127.0.0.1:1883\" (an IP address and a port)",
+            leaf,
+        )
+    })
 }
 
 /// `host:port`, where the host may be a name or an address.
 pub(super) fn host_and_port(leaf: &Leaf) -> Result<String, String> {
     let text = text(leaf)?;
     let is_right = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+        let is_name = !host.is_empty()
+            && host
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
         (is_name || (host.starts_with('[') && text.parse::<SocketAddr>().is_ok()))
             && port.parse::<u16>().is_ok_and(|port| port > 0)
     });
-    if is_right { Ok(text) } else { wrong("an address such as \"rocketmq.example:9876\"", leaf) }
+    if is_right {
+        Ok(text)
+    } else {
+        wrong("an address such as \"rocketmq.example:9876\"", leaf)
+    }
 }

@@ -40,10 +40,10 @@ impl StatusRule for CloudEvents {
             .text("time", &time)
             .text("datacontenttype", "application/json")
             .object("data", data(event));
-        // RocketMQ splits keys at blanks, which a client id may have.
-        let keys = [event.client_id.as_str(), event.channel_id.as_str()]
-            .into_iter()
-            .filter(|key| !key.contains(char::is_whitespace));
+        // RocketMQ splits keys at blanks, which a client id may have; a channel id has none.
+        let client_key =
+            Some(event.client_id.as_str()).filter(|id| !id.contains(char::is_whitespace));
+        let keys = client_key.into_iter().chain([event.channel_id.as_str()]);
         Ok(vec![Message::new(body.finish()).tag(event_type).keys(keys)])
     }
 }

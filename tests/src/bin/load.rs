@@ -117,8 +117,9 @@ async fn hold(address: SocketAddr, prefix: &str, count: u64) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         ensure!(line == "close-half", "does not know {line:?}");
-        let (closing, staying): (Vec<_>, Vec<_>) =
-            open.into_iter().partition(|(number, _)| number % 2 == 0);
+        let (closing, staying): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .partition(|(number, _)| number.is_multiple_of(2));
         open = staying;
         for (_, stream) in closing {
             timeout(PATIENCE, close(stream))
@@ -198,7 +199,7 @@ async fn one_visit(
     let latency = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
     match connected {
         Ok(Ok(Connected::Yes(stream))) => {
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 // Whether the host closes in time is not what is measured here.
                 drop(timeout(PATIENCE, close(stream)).await);
             }

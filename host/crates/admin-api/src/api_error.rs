@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{ParseNameError, ReadTopicError, RouteError};
 use pipeline::control::{ControlCode, ControlError, ControlErrorKind};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub(crate) struct ApiError {
     code: &'static str,
     /// For people: cause and remedy, in one line.
     message: String,
+}
+
+/// The body; the order of its fields is the documented one.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorOut<'a> {
+    code: &'static str,
+    message: &'a str,
+    /// Nothing has details yet; the field is there so that readers may rely on it.
+    details: Map<String, Value>,
+    request_id: &'a str,
 }
 
 macro_rules! constructors {
@@ -54,7 +66,11 @@ impl ApiError {
     /// The topic of the path does not exist. A rule's missing topic is [`ControlCode::TopicNotFound`].
     pub(crate) fn topic_not_found(message: impl Into<String>) -> Self {
         let code = ControlCode::TopicNotFound.as_str();
-        Self { status: StatusCode::NOT_FOUND, code, message: message.into() }
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code,
+            message: message.into(),
+        }
     }
 
     /// A code of the control side for what was found wrong before asking it.
@@ -69,9 +85,20 @@ impl ApiError {
 
     /// The answer of a response that has an error status and no error of ours.
     pub(crate) fn of_status(status: StatusCode) -> Self {
-        let code = if status.is_server_error() { "internal" } else { "invalid_request" };
-        let message = status.canonical_reason().unwrap_or("the request failed").to_ascii_lowercase();
-        Self { status, code, message }
+        let code = if status.is_server_error() {
+            "internal"
+        } else {
+            "invalid_request"
+        };
+        let message = status
+            .canonical_reason()
+            .unwrap_or("the request failed")
+            .to_ascii_lowercase();
+        Self {
+            status,
+            code,
+            message,
+        }
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -84,12 +111,12 @@ impl ApiError {
 
     /// The body with its request id.
     pub(crate) fn body(&self, request_id: &str) -> Response {
-        let body = json!({
-            "code": self.code,
-            "message": self.message,
-            "details": {},
-            "requestId": request_id,
-        });
+        let body = ErrorOut {
+            code: self.code,
+            message: &self.message,
+            details: Map::new(),
+            request_id,
+        };
         (self.status, Json(body)).into_response()
     }
 }
@@ -111,7 +138,11 @@ impl From<ControlError> for ApiError {
             ControlErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
             ControlErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self { status, code: error.code.as_str(), message: error.message }
+        Self {
+            status,
+            code: error.code.as_str(),
+            message: error.message,
+        }
     }
 }
 
@@ -119,13 +150,14 @@ impl From<ReadTopicError> for ApiError {
     fn from(error: ReadTopicError) -> Self {
         let text = error.to_string();
         match error {
-            ReadTopicError::Route(RouteError::TopicNotFound { .. } | RouteError::NoWritableQueue { .. }) => {
-                Self::topic_not_found(text)
+            ReadTopicError::Route(
+                RouteError::TopicNotFound { .. } | RouteError::NoWritableQueue { .. },
+            ) => Self::topic_not_found(text),
+            ReadTopicError::Route(RouteError::Denied { .. }) => {
+                Self::of(ControlCode::RocketmqDenied, text)
             }
-            ReadTopicError::Route(RouteError::Denied { .. }) => Self::of(ControlCode::RocketmqDenied, text),
-            ReadTopicError::Route(RouteError::Unreachable { .. }) | ReadTopicError::Broker { .. } => {
-                Self::of(ControlCode::RocketmqUnreachable, text)
-            }
+            ReadTopicError::Route(RouteError::Unreachable { .. })
+            | ReadTopicError::Broker { .. } => Self::of(ControlCode::RocketmqUnreachable, text),
         }
     }
 }

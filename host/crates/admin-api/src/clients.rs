@@ -98,10 +98,19 @@ pub(crate) async fn list(
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
     let after = request.after.as_deref().map(parse_client_id).transpose()?;
     let group_id = query.group_id.as_deref().map(parse_group_id).transpose()?;
-    let filter = ClientFilter { group_id, online: query.online };
+    let filter = ClientFilter {
+        group_id,
+        online: query.online,
+    };
     // It looks at every client: too long for a thread that others wait for.
-    let find = move || served.broker.clients(after.as_ref(), request.limit, &filter);
-    let page = tokio::task::spawn_blocking(find).await.map_err(|_| ApiError::internal("the list of clients failed"))?;
+    let find = move || {
+        served
+            .broker
+            .clients(after.as_ref(), request.limit, &filter)
+    };
+    let page = tokio::task::spawn_blocking(find)
+        .await
+        .map_err(|_| ApiError::internal("the list of clients failed"))?;
     let next = page.next.as_ref().map(ClientId::as_str);
     let items = page.items.into_iter().map(ClientOut::from).collect();
     Ok(Json(Page::new(items, next, page.total)))
@@ -112,15 +121,23 @@ pub(crate) async fn query(
     JsonBody(body): JsonBody<QueryIn>,
 ) -> Result<Json<QueryOut>, ApiError> {
     if body.client_ids.len() > QUERY_IDS_MAX {
-        return Err(ApiError::payload_too_large(format!("clientIds has more than {QUERY_IDS_MAX} ids")));
+        return Err(ApiError::payload_too_large(format!(
+            "clientIds has more than {QUERY_IDS_MAX} ids"
+        )));
     }
     let find = |text: &String| Ok(ClientOut::find(&served.broker, &parse_client_id(text)?));
-    let items = body.client_ids.iter().map(find).collect::<Result<_, ApiError>>()?;
+    let items = body
+        .client_ids
+        .iter()
+        .map(find)
+        .collect::<Result<_, ApiError>>()?;
     Ok(Json(QueryOut { items }))
 }
 
 fn not_found(id: &ClientId, what: &str) -> ApiError {
-    ApiError::client_not_found(format!("client {id} is not {what}; see `rulemill client list`"))
+    ApiError::client_not_found(format!(
+        "client {id} is not {what}; see `rulemill client list`"
+    ))
 }
 
 pub(crate) async fn show(
@@ -134,7 +151,10 @@ pub(crate) async fn show(
     }
 }
 
-pub(crate) async fn close(State(served): State<Served>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+pub(crate) async fn close(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
     let id = parse_client_id(&id)?;
     if served.broker.kick(&id, CloseReason::Kicked) {
         Ok(StatusCode::NO_CONTENT)

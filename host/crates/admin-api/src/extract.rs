@@ -24,7 +24,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let too_large = || ApiError::payload_too_large(format!("the body has more than {JSON_BYTES_MAX} bytes"));
+        let too_large = || {
+            ApiError::payload_too_large(format!("the body has more than {JSON_BYTES_MAX} bytes"))
+        };
         let bytes = read_body(request, JSON_BYTES_MAX, too_large).await?;
         parse_json(&bytes).map(Self)
     }
@@ -33,7 +35,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 /// Broken JSON is `invalid_json`; JSON that is no `T` is so, too.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let hint = if bytes.is_empty() { "the body is empty" } else { "the body is not as expected" };
+        let hint = if bytes.is_empty() {
+            "the body is empty"
+        } else {
+            "the body is not as expected"
+        };
         ApiError::invalid_json(format!("{hint}: {error}"))
     })
 }
@@ -58,7 +64,12 @@ pub(crate) async fn read_body(
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The query as `T`.
@@ -96,19 +107,25 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let Some(value) = parts.headers.get(header::IF_MATCH) else {
+            return Ok(Self(None));
+        };
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
             return Ok(Self(None));
         }
-        let revision =
-            text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(|number| number.parse().ok());
+        let revision = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|number| number.parse().ok());
         match revision {
             Some(revision) => Ok(Self(Some(revision))),
             // An ETag that this server never gave cannot be the present one.
             None => Err(ApiError::of(
                 ControlCode::StaleRevision,
-                format!("If-Match is {text:?}, which no rule ever had; send the rule's ETag, such as \"3\""),
+                format!(
+                    "If-Match is {text:?}, which no rule ever had; send the rule's ETag, such as \"3\""
+                ),
             )),
         }
     }

@@ -35,12 +35,16 @@ pub(crate) struct GroupOut {
 
 impl From<GroupView> for GroupOut {
     fn from(view: GroupView) -> Self {
-        Self { group_id: view.group_id.to_string(), created_at: view.created_at_ms }
+        Self {
+            group_id: view.group_id.to_string(),
+            created_at: view.created_at_ms,
+        }
     }
 }
 
 pub(crate) fn parse_group_id(text: &str) -> Result<GroupId, ApiError> {
-    GroupId::parse(text).map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "groupId", &error))
+    GroupId::parse(text)
+        .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "groupId", &error))
 }
 
 pub(crate) async fn list(
@@ -48,7 +52,12 @@ pub(crate) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<GroupOut>>, ApiError> {
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
-    let mut groups: Vec<GroupOut> = served.control.groups().into_iter().map(GroupOut::from).collect();
+    let mut groups: Vec<GroupOut> = served
+        .control
+        .groups()
+        .into_iter()
+        .map(GroupOut::from)
+        .collect();
     groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
     Ok(Json(Page::cut(groups, &request, |group| &group.group_id)))
 }
@@ -57,7 +66,10 @@ pub(crate) async fn create(
     State(served): State<Served>,
     JsonBody(body): JsonBody<GroupIn>,
 ) -> Result<(StatusCode, Json<GroupOut>), ApiError> {
-    let view = served.control.create_group(parse_group_id(&body.group_id)?).await?;
+    let view = served
+        .control
+        .create_group(parse_group_id(&body.group_id)?)
+        .await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
@@ -66,7 +78,12 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<GroupOut>, ApiError> {
     let id = parse_group_id(&id)?;
-    match served.control.groups().into_iter().find(|view| view.group_id == id) {
+    match served
+        .control
+        .groups()
+        .into_iter()
+        .find(|view| view.group_id == id)
+    {
         Some(view) => Ok(Json(view.into())),
         None => Err(ApiError::of(
             ControlCode::GroupNotFound,
@@ -75,7 +92,10 @@ pub(crate) async fn show(
     }
 }
 
-pub(crate) async fn delete(State(served): State<Served>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+pub(crate) async fn delete(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
     served.control.delete_group(&parse_group_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

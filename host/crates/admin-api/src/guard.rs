@@ -42,8 +42,10 @@ pub(crate) async fn guard(
     };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        let failure =
-            response.extensions_mut().remove::<ApiError>().unwrap_or_else(|| ApiError::of_status(status));
+        let failure = response
+            .extensions_mut()
+            .remove::<ApiError>()
+            .unwrap_or_else(|| ApiError::of_status(status));
         let allow = response.headers_mut().remove(header::ALLOW);
         response = failure.body(&request_id);
         if let Some(allow) = allow {
@@ -92,18 +94,25 @@ impl Guard {
     }
 
     fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let host = headers
+            .get(header::HOST)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         if !self.is_ours(host) {
             return Err(ApiError::forbidden_host(format!(
                 "the request is for host {host:?}, which is not this one; use localhost or {}",
                 self.listen
             )));
         }
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(());
+        };
         if origin.as_bytes() == format!("http://{host}").as_bytes() {
             Ok(())
         } else {
-            Err(ApiError::forbidden_host("requests from pages of other sites are not allowed"))
+            Err(ApiError::forbidden_host(
+                "requests from pages of other sites are not allowed",
+            ))
         }
     }
 
@@ -114,12 +123,18 @@ impl Guard {
         };
         let name = name.unwrap_or_default();
         name.eq_ignore_ascii_case("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == self.listen.ip())
+            || name
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback() || address == self.listen.ip())
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some((scheme, token)) = value.and_then(|value| value.split_once(' ')) else { return false };
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let Some((scheme, token)) = value.and_then(|value| value.split_once(' ')) else {
+            return false;
+        };
         scheme.eq_ignore_ascii_case("bearer") && self.token.matches(token.trim())
     }
 }

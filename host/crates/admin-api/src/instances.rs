@@ -45,11 +45,25 @@ pub(crate) fn parse_topic(text: &str) -> Result<TopicName, ApiError> {
 }
 
 /// The sender of a configured instance.
-pub(crate) fn find_sender(served: &Served, id: &str) -> Result<(InstanceId, Arc<dyn MessageSender>), ApiError> {
-    let found = InstanceId::parse(id).ok().and_then(|id| Some((id.clone(), served.control.sender(&id)?)));
+pub(crate) fn find_sender(
+    served: &Served,
+    id: &str,
+) -> Result<(InstanceId, Arc<dyn MessageSender>), ApiError> {
+    let found = InstanceId::parse(id)
+        .ok()
+        .and_then(|id| Some((id.clone(), served.control.sender(&id)?)));
     found.ok_or_else(|| {
-        let names: Vec<String> = served.control.instances().iter().map(ToString::to_string).collect();
-        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let names: Vec<String> = served
+            .control
+            .instances()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let known = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        };
         ApiError::instance_not_found(format!(
             "there is no RocketMQ instance {id:?} in the configuration; configured: {known}"
         ))
@@ -62,8 +76,17 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<InstanceOut>>, ApiError> {
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
     let ids = served.control.instances();
-    let instances = ids.iter().map(|id| InstanceOut { instance_id: id.to_string() }).collect();
-    Ok(Json(Page::cut(instances, &request, |instance: &InstanceOut| &instance.instance_id)))
+    let instances = ids
+        .iter()
+        .map(|id| InstanceOut {
+            instance_id: id.to_string(),
+        })
+        .collect();
+    Ok(Json(Page::cut(
+        instances,
+        &request,
+        |instance: &InstanceOut| &instance.instance_id,
+    )))
 }
 
 pub(crate) async fn create_topic(
@@ -73,9 +96,17 @@ pub(crate) async fn create_topic(
 ) -> Result<(StatusCode, Json<Topic>), ApiError> {
     let (id, _) = find_sender(&served, &id)?;
     let topic = parse_topic(&body.topic)?;
-    if body.queues.is_some_and(|queues| !(1..=QUEUES_MAX).contains(&queues)) {
-        return Err(ApiError::invalid_topic(format!("queues must be from 1 to {QUEUES_MAX}")));
+    if body
+        .queues
+        .is_some_and(|queues| !(1..=QUEUES_MAX).contains(&queues))
+    {
+        return Err(ApiError::invalid_topic(format!(
+            "queues must be from 1 to {QUEUES_MAX}"
+        )));
     }
-    served.control.create_topic(&id, &topic, body.queues).await?;
+    served
+        .control
+        .create_topic(&id, &topic, body.queues)
+        .await?;
     Ok((StatusCode::CREATED, Json(body)))
 }

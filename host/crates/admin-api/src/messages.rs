@@ -19,7 +19,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::api_error::ApiError;
 use crate::extract::{Path, Query};
@@ -92,7 +92,9 @@ pub(crate) async fn read(
 ) -> Result<Response, ApiError> {
     let timeout_ms = query.timeout_ms.unwrap_or(TIMEOUT_MS_DEFAULT);
     if timeout_ms > TIMEOUT_MS_MAX {
-        return Err(ApiError::invalid_query(format!("timeoutMs must be at most {TIMEOUT_MS_MAX}")));
+        return Err(ApiError::invalid_query(format!(
+            "timeoutMs must be at most {TIMEOUT_MS_MAX}"
+        )));
     }
     let (_, sender) = find_sender(&served, &id)?;
     let topic = parse_topic(&topic)?;
@@ -100,7 +102,10 @@ pub(crate) async fn read(
     let reader = Reader {
         sender,
         topic,
-        cursors: offsets.into_iter().map(|offsets| Cursor::new(offsets, query.from_start)).collect(),
+        cursors: offsets
+            .into_iter()
+            .map(|offsets| Cursor::new(offsets, &query))
+            .collect(),
         wanted: Wanted::new(&query),
         ends_at: Instant::now() + Duration::from_millis(timeout_ms),
         shutdown: served.shutdown.clone(),
@@ -146,8 +151,12 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new((queue, low, end): (QueueName, u64, u64), from_start: bool) -> Self {
-        Self { queue, next: if from_start { low } else { end }, end }
+    fn new((queue, low, end): (QueueName, u64, u64), query: &ReadQuery) -> Self {
+        Self {
+            queue,
+            next: if query.from_start { low } else { end },
+            end,
+        }
     }
 }
 
@@ -178,7 +187,10 @@ impl Reader {
             }
             let pause = self.ends_at.min(Instant::now() + POLL_INTERVAL);
             tokio::select! {
-                () = self.shutdown.cancelled() => return Err(io::Error::other("the host is shutting down")),
+                () = self.shutdown.cancelled() => {
+                    info!(topic = %self.topic, "reading of a topic cut off by the shutdown");
+                    return Err(io::Error::other("the host is shutting down"));
+                }
                 () = tokio::time::sleep_until(pause) => {}
             }
         }
@@ -214,7 +226,11 @@ impl Reader {
                 Wanted::Present if cursor.next >= cursor.end => continue,
                 Wanted::Present | Wanted::All => READ_COUNT_MAX,
             };
-            let messages = match self.sender.read(&self.topic, &cursor.queue, cursor.next, count_max).await {
+            let messages = match self
+                .sender
+                .read(&self.topic, &cursor.queue, cursor.next, count_max)
+                .await
+            {
                 Ok((messages, next)) => {
                     cursor.next = next;
                     messages

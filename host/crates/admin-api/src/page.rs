@@ -23,13 +23,17 @@ impl PageRequest {
     pub(crate) fn new(limit: Option<usize>, page_token: Option<&str>) -> Result<Self, ApiError> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(ApiError::invalid_query(format!("limit must be from 1 to {LIMIT_MAX}")));
+            return Err(ApiError::invalid_query(format!(
+                "limit must be from 1 to {LIMIT_MAX}"
+            )));
         }
         let decode = |token: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok();
         let after = match page_token {
             None | Some("") => None,
             Some(token) => Some(decode(token).ok_or_else(|| {
-                ApiError::invalid_query("pageToken is not one that this server gave; start without it")
+                ApiError::invalid_query(
+                    "pageToken is not one that this server gave; start without it",
+                )
             })?),
         };
         Ok(Self { limit, after })
@@ -50,16 +54,28 @@ impl<T> Page<T> {
     /// Cuts the page out of all items, which are sorted by `key`.
     pub(crate) fn cut(all: Vec<T>, request: &PageRequest, key: impl Fn(&T) -> &str) -> Self {
         let total = all.len();
-        let is_new = |item: &T| request.after.as_deref().is_none_or(|after| key(item) > after);
+        let is_new = |item: &T| {
+            request
+                .after
+                .as_deref()
+                .is_none_or(|after| key(item) > after)
+        };
         let mut rest = all.into_iter().filter(is_new);
         let items: Vec<T> = rest.by_ref().take(request.limit).collect();
-        let next = rest.next().and(items.last()).map(|last| key(last).to_owned());
+        let next = rest
+            .next()
+            .and(items.last())
+            .map(|last| key(last).to_owned());
         Self::new(items, next.as_deref(), total)
     }
 
     /// A page whose items another crate cut.
     pub(crate) fn new(items: Vec<T>, last_key: Option<&str>, total: usize) -> Self {
-        Self { items, next_page_token: last_key.map(|key| URL_SAFE_NO_PAD.encode(key)), total }
+        Self {
+            items,
+            next_page_token: last_key.map(|key| URL_SAFE_NO_PAD.encode(key)),
+            total,
+        }
     }
 }
 
@@ -83,7 +99,9 @@ mod tests {
             }
         }
         assert_eq!(seen, all());
-        let exact = Page::cut(all(), &PageRequest::new(Some(5), None).unwrap(), |item| item.as_str());
+        let exact = Page::cut(all(), &PageRequest::new(Some(5), None).unwrap(), |item| {
+            item.as_str()
+        });
         assert_eq!(exact.next_page_token, None);
     }
 

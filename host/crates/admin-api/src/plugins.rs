@@ -67,7 +67,8 @@ impl From<PluginVersionView> for VersionOut {
 }
 
 fn parse_name(text: &str) -> Result<PluginName, ApiError> {
-    PluginName::parse(text).map_err(|error| ApiError::name(ControlCode::InvalidPluginName, "name", &error))
+    PluginName::parse(text)
+        .map_err(|error| ApiError::name(ControlCode::InvalidPluginName, "name", &error))
 }
 
 /// All plugins, or the one named `only`. The control side sorts by name, then version.
@@ -82,14 +83,21 @@ fn plugins(served: &Served, only: Option<&PluginName>) -> Vec<PluginOut> {
                 plugin.versions += 1;
                 plugin.latest = view.into();
             }
-            _ => all.push(PluginOut { name: view.name.to_string(), versions: 1, latest: view.into() }),
+            _ => all.push(PluginOut {
+                name: view.name.to_string(),
+                versions: 1,
+                latest: view.into(),
+            }),
         }
     }
     all
 }
 
 fn not_found(name: &PluginName) -> ApiError {
-    ApiError::of(ControlCode::PluginNotFound, format!("there is no plugin {name}; see `rulemill plugin list`"))
+    ApiError::of(
+        ControlCode::PluginNotFound,
+        format!("there is no plugin {name}; see `rulemill plugin list`"),
+    )
 }
 
 pub(crate) async fn list(
@@ -97,7 +105,11 @@ pub(crate) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<PluginOut>>, ApiError> {
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
-    Ok(Json(Page::cut(plugins(&served, None), &request, |plugin| &plugin.name)))
+    Ok(Json(Page::cut(
+        plugins(&served, None),
+        &request,
+        |plugin| &plugin.name,
+    )))
 }
 
 pub(crate) async fn show(
@@ -105,7 +117,10 @@ pub(crate) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<PluginOut>, ApiError> {
     let name = parse_name(&name)?;
-    plugins(&served, Some(&name)).pop().map(Json).ok_or_else(|| not_found(&name))
+    plugins(&served, Some(&name))
+        .pop()
+        .map(Json)
+        .ok_or_else(|| not_found(&name))
 }
 
 pub(crate) async fn versions(
@@ -115,7 +130,11 @@ pub(crate) async fn versions(
 ) -> Result<Json<Page<VersionOut>>, ApiError> {
     let name = parse_name(&name)?;
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
-    let views = served.control.plugins().into_iter().filter(|view| view.name == name);
+    let views = served
+        .control
+        .plugins()
+        .into_iter()
+        .filter(|view| view.name == name);
     let versions: Vec<VersionOut> = views.map(VersionOut::from).collect();
     if versions.is_empty() {
         return Err(not_found(&name));
@@ -137,17 +156,26 @@ pub(crate) async fn push(
     }
     // One upload at a time: each holds its bytes in memory until it is compiled.
     let uploads = Arc::clone(&served.uploads);
-    let _upload = uploads.acquire().await.map_err(|_| ApiError::internal("the host is shutting down"))?;
+    let _upload = uploads
+        .acquire()
+        .await
+        .map_err(|_| ApiError::internal("the host is shutting down"))?;
     let bytes_max = served.component_bytes_max;
     let too_large = || {
         ApiError::of(
             ControlCode::ComponentTooLarge,
-            format!("the component has more than {bytes_max} bytes, the limit plugins.component-max; build it with optimisation and stripped"),
+            format!(
+                "the component has more than {bytes_max} bytes, the limit plugins.component-max; build it with optimisation and stripped"
+            ),
         )
     };
     let bytes = read_body(request, bytes_max, too_large).await?;
     let (view, is_new) = served.control.push_plugin(name, bytes).await?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(view.into())))
 }
 

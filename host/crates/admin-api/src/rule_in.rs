@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use domain::{
-    Destination, GroupId, InstanceId, MappingLimits, Mapped, OnActivate, OnFault, OnReject, PluginName,
-    RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
+    Destination, GroupId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault, OnReject,
+    PluginName, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
 };
 use pipeline::control::ControlCode;
 use serde::Deserialize;
@@ -97,7 +97,9 @@ pub(crate) fn parse_rule_id(text: &str) -> Result<(RuleId, Option<String>), ApiE
     let mut warning = None;
     if text.chars().count() > RULE_ID_CHARS_MAX {
         cut = text.chars().take(RULE_ID_CHARS_MAX).collect();
-        warning = Some(format!("ruleId has more than {RULE_ID_CHARS_MAX} characters and was cut to {cut}"));
+        warning = Some(format!(
+            "ruleId has more than {RULE_ID_CHARS_MAX} characters and was cut to {cut}"
+        ));
     }
     match RuleId::parse(&cut) {
         Ok(id) => Ok((id, warning)),
@@ -111,7 +113,9 @@ pub(crate) fn parse_rule(bytes: &[u8]) -> Result<RuleIn, ApiError> {
         serde_json::error::Category::Data => invalid(error.to_string()),
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => ApiError::invalid_json(format!("the body is not JSON: {error}")),
+        | serde_json::error::Category::Eof => {
+            ApiError::invalid_json(format!("the body is not JSON: {error}"))
+        }
     })
 }
 
@@ -120,17 +124,29 @@ fn invalid(message: impl Into<String>) -> ApiError {
 }
 
 fn need<T>(value: Option<T>, field: &str, example: &str) -> Result<T, ApiError> {
-    value.ok_or_else(|| invalid(format!("{field} is missing; it must be given, such as {example}")))
+    value.ok_or_else(|| {
+        invalid(format!(
+            "{field} is missing; it must be given, such as {example}"
+        ))
+    })
 }
 
 /// One of `choices`; the first if nothing is given.
-fn choose<T: Copy>(text: Option<&str>, field: &str, choices: &[(&str, T)], default: T) -> Result<T, ApiError> {
+fn choose<T: Copy>(
+    text: Option<&str>,
+    field: &str,
+    choices: &[(&str, T)],
+    default: T,
+) -> Result<T, ApiError> {
     let Some(text) = text else { return Ok(default) };
     match choices.iter().find(|(name, _)| *name == text) {
         Some((_, value)) => Ok(*value),
         None => {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            Err(invalid(format!("{field} is {text:?}; it must be {}", names.join(", "))))
+            Err(invalid(format!(
+                "{field} is {text:?}; it must be {}",
+                names.join(", ")
+            )))
         }
     }
 }
@@ -140,16 +156,28 @@ impl RuleIn {
     pub(crate) fn check(self, path_id: Option<&RuleId>) -> Result<CheckedRule, ApiError> {
         let mut warnings = Vec::new();
         let rule_id = self.rule_id(path_id, &mut warnings)?;
-        let types = [(RuleType::ClientStatusNotification.as_str(), RuleType::ClientStatusNotification)];
+        let types = [(
+            RuleType::ClientStatusNotification.as_str(),
+            RuleType::ClientStatusNotification,
+        )];
         let type_text = need(self.r#type, "type", "\"clientStatusNotification\"")?;
-        let rule_type = choose(Some(&type_text), "type", &types, RuleType::ClientStatusNotification)?;
+        let rule_type = choose(
+            Some(&type_text),
+            "type",
+            &types,
+            RuleType::ClientStatusNotification,
+        )?;
         let source = need(self.source, "source", "{\"groupId\": \"GID_Example\"}")?;
-        let group_id = GroupId::parse(&source.group_id)
-            .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "source.groupId", &error))?;
-        let example = "{\"service\": \"rocketmq\", \"instanceId\": \"embedded\", \"topic\": \"TopicB\"}";
+        let group_id = GroupId::parse(&source.group_id).map_err(|error| {
+            ApiError::name(ControlCode::InvalidGroupId, "source.groupId", &error)
+        })?;
+        let example =
+            "{\"service\": \"rocketmq\", \"instanceId\": \"embedded\", \"topic\": \"TopicB\"}";
         let destination = need(self.destination, "destination", example)?.check()?;
         if self.description.len() > DESCRIPTION_BYTES_MAX {
-            return Err(invalid(format!("description has more than {DESCRIPTION_BYTES_MAX} bytes")));
+            return Err(invalid(format!(
+                "description has more than {DESCRIPTION_BYTES_MAX} bytes"
+            )));
         }
         let statuses = [("enabled", true), ("disabled", false)];
         let activations = [OnActivate::None, OnActivate::Snapshot].map(|on| (on.as_str(), on));
@@ -160,13 +188,22 @@ impl RuleIn {
             group_id,
             destination,
             mapping: self.mapping.check()?,
-            on_activate: choose(self.on_activate.as_deref(), "onActivate", &activations, OnActivate::None)?,
+            on_activate: choose(
+                self.on_activate.as_deref(),
+                "onActivate",
+                &activations,
+                OnActivate::None,
+            )?,
             description: self.description,
         };
         Ok(CheckedRule { draft, warnings })
     }
 
-    fn rule_id(&self, path_id: Option<&RuleId>, warnings: &mut Vec<String>) -> Result<RuleId, ApiError> {
+    fn rule_id(
+        &self,
+        path_id: Option<&RuleId>,
+        warnings: &mut Vec<String>,
+    ) -> Result<RuleId, ApiError> {
         let body_id = match &self.rule_id {
             Some(text) => {
                 let (id, warning) = parse_rule_id(text)?;
@@ -188,21 +225,43 @@ impl RuleIn {
 impl DestinationIn {
     fn check(self) -> Result<Destination, ApiError> {
         let service = need(self.service, "destination.service", "\"rocketmq\"")?;
-        choose(Some(&service), "destination.service", &[("rocketmq", ())], ())?;
-        choose(self.ordering.as_deref(), "destination.ordering", &[("strict", ())], ())?;
-        let instance_id = InstanceId::parse(&self.instance_id)
-            .map_err(|error| ApiError::name(ControlCode::UnknownInstance, "destination.instanceId", &error))?;
-        let topic = TopicName::parse(&self.topic)
-            .map_err(|error| ApiError::name(ControlCode::InvalidRule, "destination.topic", &error))?;
+        choose(
+            Some(&service),
+            "destination.service",
+            &[("rocketmq", ())],
+            (),
+        )?;
+        choose(
+            self.ordering.as_deref(),
+            "destination.ordering",
+            &[("strict", ())],
+            (),
+        )?;
+        let instance_id = InstanceId::parse(&self.instance_id).map_err(|error| {
+            ApiError::name(
+                ControlCode::UnknownInstance,
+                "destination.instanceId",
+                &error,
+            )
+        })?;
+        let topic = TopicName::parse(&self.topic).map_err(|error| {
+            ApiError::name(ControlCode::InvalidRule, "destination.topic", &error)
+        })?;
         Ok(Destination { instance_id, topic })
     }
 }
 
 impl MappingIn {
     fn check(self) -> Result<Mapped, ApiError> {
-        let plugin = PluginName::parse(self.plugin.as_deref().unwrap_or(DEFAULT_PLUGIN))
-            .map_err(|error| ApiError::name(ControlCode::InvalidPluginName, "mapping.plugin", &error))?;
-        let faults = [OnFault::DeadLetter, OnFault::Retry, OnFault::Skip, OnFault::Default];
+        let plugin = PluginName::parse(self.plugin.as_deref().unwrap_or(DEFAULT_PLUGIN)).map_err(
+            |error| ApiError::name(ControlCode::InvalidPluginName, "mapping.plugin", &error),
+        )?;
+        let faults = [
+            OnFault::DeadLetter,
+            OnFault::Retry,
+            OnFault::Skip,
+            OnFault::Default,
+        ];
         let faults = faults.map(|on| (on.as_str(), on));
         let rejects = [OnReject::DeadLetter, OnReject::Skip].map(|on| (on.as_str(), on));
         Ok(Mapped {
@@ -210,8 +269,18 @@ impl MappingIn {
             version: version(self.version.as_ref())?,
             config: Value::Object(self.config).to_string(),
             limits: self.limits.check()?,
-            on_fault: choose(self.on_fault.as_deref(), "mapping.onFault", &faults, OnFault::default())?,
-            on_reject: choose(self.on_reject.as_deref(), "mapping.onReject", &rejects, OnReject::default())?,
+            on_fault: choose(
+                self.on_fault.as_deref(),
+                "mapping.onFault",
+                &faults,
+                OnFault::default(),
+            )?,
+            on_reject: choose(
+                self.on_reject.as_deref(),
+                "mapping.onReject",
+                &rejects,
+                OnReject::default(),
+            )?,
         })
     }
 }
@@ -228,11 +297,17 @@ fn version(value: Option<&Value>) -> Result<VersionSelector, ApiError> {
 
 impl LimitsIn {
     fn check(&self) -> Result<MappingLimits, ApiError> {
-        let limits = [("memoryBytesMax", self.memory_bytes_max), ("callDeadlineMs", self.call_deadline_ms)];
+        let limits = [
+            ("memoryBytesMax", self.memory_bytes_max),
+            ("callDeadlineMs", self.call_deadline_ms),
+        ];
         if let Some((name, _)) = limits.iter().find(|(_, value)| *value == Some(0)) {
             return Err(invalid(format!("mapping.limits.{name} must be above 0")));
         }
-        Ok(MappingLimits { memory_bytes_max: self.memory_bytes_max, call_deadline_ms: self.call_deadline_ms })
+        Ok(MappingLimits {
+            memory_bytes_max: self.memory_bytes_max,
+            call_deadline_ms: self.call_deadline_ms,
+        })
     }
 }
 

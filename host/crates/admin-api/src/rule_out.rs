@@ -94,7 +94,9 @@ impl From<RuleView> for RuleOut {
             description: draft.description,
             status: if draft.enabled { "enabled" } else { "disabled" },
             r#type: draft.rule_type.as_str(),
-            source: SourceOut { group_id: draft.group_id.to_string() },
+            source: SourceOut {
+                group_id: draft.group_id.to_string(),
+            },
             destination: DestinationOut {
                 service: "rocketmq",
                 instance_id: draft.destination.instance_id.to_string(),
@@ -105,7 +107,9 @@ impl From<RuleView> for RuleOut {
                 plugin: mapping.plugin.to_string(),
                 version: match mapping.version {
                     VersionSelector::Number(number) => number.into(),
-                    other @ (VersionSelector::Latest | VersionSelector::Digest(_)) => other.to_string().into(),
+                    other @ (VersionSelector::Latest | VersionSelector::Digest(_)) => {
+                        other.to_string().into()
+                    }
                 },
                 // What was stored was checked to be an object.
                 config: serde_json::from_str(&mapping.config).unwrap_or(Value::Null),
@@ -161,8 +165,18 @@ mod tests {
                          "limits": { "memoryBytesMax": 1024 }, "onFault": "skip", "onReject": "skip" },
             "onActivate": "none",
         });
-        let draft = parse_rule(body.to_string().as_bytes()).unwrap().check(None).unwrap().draft;
-        let rule = Rule { draft: draft.clone(), revision: 3, incarnation: IncarnationId(1), created_at_ms: 4, updated_at_ms: 5 };
+        let draft = parse_rule(body.to_string().as_bytes())
+            .unwrap()
+            .check(None)
+            .unwrap()
+            .draft;
+        let rule = Rule {
+            draft: draft.clone(),
+            revision: 3,
+            incarnation: IncarnationId(1),
+            created_at_ms: 4,
+            updated_at_ms: 5,
+        };
         let state = RuleState {
             health: Health::Disabled,
             since_ms: 6,
@@ -171,7 +185,12 @@ mod tests {
             plugin_digest: None,
             generation: 7,
         };
-        let shown = serde_json::to_value(RuleOut::from(RuleView { rule, state, warnings: vec!["w".to_owned()] })).unwrap();
+        let shown = serde_json::to_value(RuleOut::from(RuleView {
+            rule,
+            state,
+            warnings: vec!["w".to_owned()],
+        }))
+        .unwrap();
         let mut expected = body;
         expected.as_object_mut().unwrap().extend(
             json!({
@@ -184,7 +203,10 @@ mod tests {
             .clone(),
         );
         assert_eq!(shown, expected);
-        let again = parse_rule(shown.to_string().as_bytes()).unwrap().check(None).unwrap();
+        let again = parse_rule(shown.to_string().as_bytes())
+            .unwrap()
+            .check(None)
+            .unwrap();
         assert_eq!(again.draft, draft);
     }
 }

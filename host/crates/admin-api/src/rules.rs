@@ -35,8 +35,16 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<RuleOut>>, ApiError> {
     let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
     let filter = Filter::new(query)?;
-    let rules = served.control.rules().into_iter().filter(|view| filter.matches(view));
-    Ok(Json(Page::cut(rules.map(RuleOut::from).collect(), &request, RuleOut::rule_id)))
+    let rules = served
+        .control
+        .rules()
+        .into_iter()
+        .filter(|view| filter.matches(view));
+    Ok(Json(Page::cut(
+        rules.map(RuleOut::from).collect(),
+        &request,
+        RuleOut::rule_id,
+    )))
 }
 
 struct Filter {
@@ -53,7 +61,9 @@ impl Filter {
             Some("enabled") => Some(true),
             Some("disabled") => Some(false),
             Some(other) => {
-                return Err(ApiError::invalid_query(format!("status is {other:?}; it must be enabled or disabled")));
+                return Err(ApiError::invalid_query(format!(
+                    "status is {other:?}; it must be enabled or disabled"
+                )));
             }
         };
         // There is one type only; a filter for it takes all.
@@ -70,7 +80,11 @@ impl Filter {
             .map(|text| GroupId::parse(&text))
             .transpose()
             .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "groupId", &error))?;
-        Ok(Self { enabled, group_id, text: query.q.unwrap_or_default().to_lowercase() })
+        Ok(Self {
+            enabled,
+            group_id,
+            text: query.q.unwrap_or_default().to_lowercase(),
+        })
     }
 
     fn matches(&self, view: &RuleView) -> bool {
@@ -82,8 +96,14 @@ impl Filter {
             draft.destination.topic.as_str(),
         ];
         self.enabled.is_none_or(|enabled| enabled == draft.enabled)
-            && self.group_id.as_ref().is_none_or(|group_id| *group_id == draft.group_id)
-            && (self.text.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&self.text)))
+            && self
+                .group_id
+                .as_ref()
+                .is_none_or(|group_id| *group_id == draft.group_id)
+            && (self.text.is_empty()
+                || texts
+                    .iter()
+                    .any(|text| text.to_lowercase().contains(&self.text)))
     }
 }
 
@@ -95,7 +115,8 @@ pub(crate) struct ForceQuery {
 }
 
 async fn read_rule(request: Request) -> Result<RuleIn, ApiError> {
-    let too_large = || ApiError::payload_too_large(format!("the rule has more than {RULE_BYTES_MAX} bytes"));
+    let too_large =
+        || ApiError::payload_too_large(format!("the rule has more than {RULE_BYTES_MAX} bytes"));
     parse_rule(&read_body(request, RULE_BYTES_MAX, too_large).await?)
 }
 
@@ -105,7 +126,10 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let checked = read_rule(request).await?.check(None)?;
-    let view = served.control.create_rule(checked.draft, query.force).await?;
+    let view = served
+        .control
+        .create_rule(checked.draft, query.force)
+        .await?;
     let location = HeaderValue::from_str(&format!("/v1/rules/{}", view.rule.draft.rule_id));
     let mut response = show_changed(StatusCode::CREATED, view, checked.warnings);
     if let Ok(location) = location {
@@ -114,7 +138,10 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-pub(crate) async fn show(State(served): State<Served>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn show(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
     let (id, _) = parse_rule_id(&id)?;
     match served.control.rule(&id) {
         Some(view) => Ok(show_changed(StatusCode::OK, view, Vec::new())),
@@ -134,7 +161,10 @@ pub(crate) async fn replace(
 ) -> Result<Response, ApiError> {
     let (id, _) = parse_rule_id(&id)?;
     let checked = read_rule(request).await?.check(Some(&id))?;
-    let view = served.control.replace_rule(checked.draft, if_revision, query.force).await?;
+    let view = served
+        .control
+        .replace_rule(checked.draft, if_revision, query.force)
+        .await?;
     Ok(show_changed(StatusCode::OK, view, checked.warnings))
 }
 
@@ -143,7 +173,12 @@ pub(crate) async fn enable(
     Path(id): Path<String>,
     IfMatch(if_revision): IfMatch,
 ) -> Result<Response, ApiError> {
-    set_enabled(&served, &id, true, if_revision).await
+    let (id, _) = parse_rule_id(&id)?;
+    let view = served
+        .control
+        .set_rule_enabled(&id, true, if_revision)
+        .await?;
+    Ok(show_changed(StatusCode::OK, view, Vec::new()))
 }
 
 pub(crate) async fn disable(
@@ -151,17 +186,11 @@ pub(crate) async fn disable(
     Path(id): Path<String>,
     IfMatch(if_revision): IfMatch,
 ) -> Result<Response, ApiError> {
-    set_enabled(&served, &id, false, if_revision).await
-}
-
-async fn set_enabled(
-    served: &Served,
-    id: &str,
-    is_enabled: bool,
-    if_revision: Option<u64>,
-) -> Result<Response, ApiError> {
-    let (id, _) = parse_rule_id(id)?;
-    let view = served.control.set_rule_enabled(&id, is_enabled, if_revision).await?;
+    let (id, _) = parse_rule_id(&id)?;
+    let view = served
+        .control
+        .set_rule_enabled(&id, false, if_revision)
+        .await?;
     Ok(show_changed(StatusCode::OK, view, Vec::new()))
 }
 
@@ -182,14 +211,19 @@ pub(crate) async fn delete(
         None | Some("deliver") => PendingEvents::Deliver,
         Some("discard") => PendingEvents::Discard,
         Some(other) => {
-            return Err(ApiError::invalid_query(format!("pending is {other:?}; it must be deliver or discard")));
+            return Err(ApiError::invalid_query(format!(
+                "pending is {other:?}; it must be deliver or discard"
+            )));
         }
     };
-    served.control.delete_rule(&id, pending, if_revision).await?;
+    served
+        .control
+        .delete_rule(&id, pending, if_revision)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The rule with its ETag.
+/// The rule with its `ETag`.
 fn show_changed(status: StatusCode, view: RuleView, warnings: Vec<String>) -> Response {
     let mut rule = RuleOut::from(view);
     rule.warn_first(warnings);

@@ -44,7 +44,7 @@ pub struct AdminConfig {
 pub struct Probes {
     /// Why the host does not take clients now; `None` if it does.
     pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the `OpenMetrics` text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -99,7 +99,10 @@ impl AdminServer {
         broker: Arc<Broker>,
         probes: Probes,
     ) -> Result<Self, BindAdminError> {
-        let fail = |source| BindAdminError { listen: config.listen, source };
+        let fail = |source| BindAdminError {
+            listen: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         let served = Served {
@@ -113,7 +116,12 @@ impl AdminServer {
             started: Instant::now(),
             shutdown: CancellationToken::new(),
         };
-        Ok(Self { listener, address, served, token: config.token })
+        Ok(Self {
+            listener,
+            address,
+            served,
+            token: config.token,
+        })
     }
 
     /// Where it listens.
@@ -144,20 +152,41 @@ impl AdminServer {
 fn routes() -> Router<Served> {
     Router::new()
         .route("/v1/rules", get(rules::list).post(rules::create))
-        .route("/v1/rules/{rule_id}", get(rules::show).put(rules::replace).delete(rules::delete))
+        .route(
+            "/v1/rules/{rule_id}",
+            get(rules::show).put(rules::replace).delete(rules::delete),
+        )
         .route("/v1/rules/{rule_id}/enable", post(rules::enable))
         .route("/v1/rules/{rule_id}/disable", post(rules::disable))
         .route("/v1/plugins", get(plugins::list))
-        .route("/v1/plugins/{name}", get(plugins::show).delete(plugins::delete))
-        .route("/v1/plugins/{name}/versions", get(plugins::versions).post(plugins::push))
+        .route(
+            "/v1/plugins/{name}",
+            get(plugins::show).delete(plugins::delete),
+        )
+        .route(
+            "/v1/plugins/{name}/versions",
+            get(plugins::versions).post(plugins::push),
+        )
         .route("/v1/groups", get(groups::list).post(groups::create))
-        .route("/v1/groups/{group_id}", get(groups::show).delete(groups::delete))
+        .route(
+            "/v1/groups/{group_id}",
+            get(groups::show).delete(groups::delete),
+        )
         .route("/v1/clients", get(clients::list))
         .route("/v1/clients:query", post(clients::query))
-        .route("/v1/clients/{client_id}", get(clients::show).delete(clients::close))
+        .route(
+            "/v1/clients/{client_id}",
+            get(clients::show).delete(clients::close),
+        )
         .route("/v1/rocketmq-instances", get(instances::list))
-        .route("/v1/rocketmq-instances/{instance_id}/topics", post(instances::create_topic))
-        .route("/v1/rocketmq-instances/{instance_id}/topics/{topic}/messages", get(messages::read))
+        .route(
+            "/v1/rocketmq-instances/{instance_id}/topics",
+            post(instances::create_topic),
+        )
+        .route(
+            "/v1/rocketmq-instances/{instance_id}/topics/{topic}/messages",
+            get(messages::read),
+        )
         .route("/v1/status", get(status::show))
         .route("/healthz", get(status::live))
         .route("/readyz", get(status::ready))
@@ -167,9 +196,13 @@ fn routes() -> Router<Served> {
 /// Adds the checks and the answers of paths and methods that are not there.
 pub(crate) fn guarded(routes: Router, listen: SocketAddr, token: TokenHash) -> Router {
     routes
-        .fallback(|| async { ApiError::not_found("there is no such resource; all of the API is under /v1") })
+        .fallback(|| async {
+            ApiError::not_found("there is no such resource; all of the API is under /v1")
+        })
         .method_not_allowed_fallback(|| async {
-            ApiError::method_not_allowed("this resource does not have this method; see the Allow header")
+            ApiError::method_not_allowed(
+                "this resource does not have this method; see the Allow header",
+            )
         })
         .layer(from_fn_with_state(Arc::new(Guard { listen, token }), guard))
 }

@@ -93,7 +93,10 @@ pub(crate) async fn show(State(served): State<Served>) -> Json<StatusOut> {
         uptime_ms: u64::try_from(served.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         connections: served.broker.online(),
         events: status.events.into(),
-        outbox: OutboxOut { bytes: status.outbox_bytes, oldest_ms: status.outbox_oldest_ms },
+        outbox: OutboxOut {
+            bytes: status.outbox_bytes,
+            oldest_ms: status.outbox_oldest_ms,
+        },
         rules: status.rules.into_iter().map(RuleStatusOut::from).collect(),
     })
 }
@@ -112,6 +115,9 @@ pub(crate) async fn ready(State(served): State<Served>) -> Result<&'static str, 
 }
 
 pub(crate) async fn metrics(State(served): State<Served>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
     (content_type, (served.probes.metrics)()).into_response()
 }

@@ -46,9 +46,10 @@ impl fmt::Debug for TokenHash {
 pub fn ensure_admin_token(data_dir: &Path) -> io::Result<String> {
     let path = data_dir.join("admin-token");
     match fs::read_to_string(&path) {
-        Ok(text) if text.trim().is_empty() => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the token file is empty; remove it to get a new token"))
-        }
+        Ok(text) if text.trim().is_empty() => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the token file is empty; remove it to get a new token",
+        )),
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create_token(data_dir, &path),
         Err(error) => Err(error),
@@ -85,7 +86,10 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(folder.path().join("admin-token")).unwrap().permissions().mode();
+            let mode = std::fs::metadata(folder.path().join("admin-token"))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600);
         }
         assert!(TokenHash::of(&token).matches(&token));

@@ -13,7 +13,6 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use crate::channel::Channel;
-use crate::clients::{ClientFilter, ClientPage, ClientView};
 use crate::connection::{ConnectRequest, Connected, Connection, RefuseClientError};
 use crate::message::{Delivery, Message};
 use crate::outbound::Outbound;
@@ -41,7 +40,11 @@ pub struct Broker {
 impl Broker {
     /// A broker without clients, that tells `sink` of each change of a client's connection.
     #[must_use]
-    pub fn new(config: BrokerConfig, sink: Arc<dyn StatusSink>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(
+        config: BrokerConfig,
+        sink: Arc<dyn StatusSink>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             registry: Registry::new(config.offline_clients_max),
             budget: QueueBudget::new(config.queued_bytes_max),
@@ -81,7 +84,10 @@ impl Broker {
     ///
     /// Refuses when the events of the channel could not be kept, at the limit of connections and
     /// during shutdown.
-    pub fn connect(self: &Arc<Self>, request: ConnectRequest) -> Result<Connected, RefuseClientError> {
+    pub fn connect(
+        self: &Arc<Self>,
+        request: ConnectRequest,
+    ) -> Result<Connected, RefuseClientError> {
         let mut aftermath = Aftermath::default();
         let accepted = self.accept(request, &mut aftermath);
         if accepted.is_err() {
@@ -109,7 +115,7 @@ impl Broker {
         }
         let admission = self.sink.admit(group_id.as_ref())?;
         let old = shard.channel(&client_id);
-        if !self.take_place(old.is_some()) {
+        if !self.take_place(old.as_deref()) {
             self.sink.release(admission);
             return Err(RefuseClientError::ConnectionsMax);
         }
@@ -157,9 +163,9 @@ impl Broker {
     }
 
     /// Counts one more channel, if there may be one. Who takes over gives a place back at once.
-    fn take_place(&self, takes_over: bool) -> bool {
+    fn take_place(&self, old: Option<&Channel>) -> bool {
         let before = self.stats.online.fetch_add(1, Ordering::Relaxed);
-        let fits = takes_over || before < self.config.connections_max;
+        let fits = old.is_some() || before < self.config.connections_max;
         if !fits {
             self.stats.online.fetch_sub(1, Ordering::Relaxed);
         }
@@ -168,15 +174,26 @@ impl Broker {
 
     fn new_session(&self, client_id: &ClientId) -> Arc<Session> {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        Session::new(number, client_id.clone(), self.config.session_queue_max, Arc::clone(&self.budget))
+        Session::new(
+            number,
+            client_id.clone(),
+            self.config.session_queue_max,
+            Arc::clone(&self.budget),
+        )
     }
 
     fn limit_expiry(&self, seconds: u32) -> u32 {
-        let seconds_max = u32::try_from(self.config.session_expiry_max.as_secs()).unwrap_or(u32::MAX);
+        let seconds_max =
+            u32::try_from(self.config.session_expiry_max.as_secs()).unwrap_or(u32::MAX);
         seconds.min(seconds_max)
     }
 
-    pub(crate) fn disconnect(&self, channel: &Arc<Channel>, reason: CloseReason, expiry: Option<u32>) {
+    pub(crate) fn disconnect(
+        &self,
+        channel: &Arc<Channel>,
+        reason: CloseReason,
+        expiry: Option<u32>,
+    ) {
         let client_id = &channel.facts.client_id;
         let mut shard = self.registry.lock(client_id);
         if !channel.disconnect(self.sink.as_ref(), reason) {
@@ -206,12 +223,17 @@ impl Broker {
         reason: CloseReason,
         aftermath: &mut Aftermath,
     ) -> bool {
-        let Some(reason) = channel.close(self.sink.as_ref(), reason) else { return false };
+        let Some(reason) = channel.close(self.sink.as_ref(), reason) else {
+            return false;
+        };
         self.stats.online.fetch_sub(1, Ordering::Relaxed);
         self.stats.count_closed(reason);
-        // A server that goes down may keep wills back [MQTT-3.1.2-8]: nobody is there to read them.
-        let will_wanted = !matches!(reason, CloseReason::ClientDisconnect | CloseReason::HostShutdown);
-        shard.sleep(&channel.facts.client_id, will_wanted, self.clock.now_ms(), aftermath);
+        shard.sleep(
+            &channel.facts.client_id,
+            reason,
+            self.clock.now_ms(),
+            aftermath,
+        );
         shard.forget(self.registry.offline_max(), aftermath);
         true
     }
@@ -221,8 +243,8 @@ impl Broker {
         let mut aftermath = Aftermath::default();
         let mut shard = self.registry.lock(client);
         let channel = shard.channel(client);
-        let closed =
-            channel.is_some_and(|channel| self.close_in(&mut shard, &channel, reason, &mut aftermath));
+        let closed = channel
+            .is_some_and(|channel| self.close_in(&mut shard, &channel, reason, &mut aftermath));
         drop(shard);
         self.finish(aftermath);
         closed
@@ -235,9 +257,18 @@ impl Broker {
         for shard in self.registry.shards() {
             let mut aftermath = Aftermath::default();
             let mut shard = shard.lock();
-            let open: Vec<_> = shard.clients.values().filter_map(|entry| entry.channel.clone()).collect();
+            let open: Vec<_> = shard
+                .clients
+                .values()
+                .filter_map(|entry| entry.channel.clone())
+                .collect();
             for channel in open {
-                self.close_in(&mut shard, &channel, CloseReason::HostShutdown, &mut aftermath);
+                self.close_in(
+                    &mut shard,
+                    &channel,
+                    CloseReason::HostShutdown,
+                    &mut aftermath,
+                );
             }
             drop(shard);
             self.finish(aftermath);
@@ -284,7 +315,11 @@ impl Broker {
         let mut reached = 0;
         for group in groups {
             let Some(first) = group.first() else { continue };
-            let asked = group.iter().map(|to| to.options.qos).max().unwrap_or(message.qos);
+            let asked = group
+                .iter()
+                .map(|to| to.options.qos)
+                .max()
+                .unwrap_or(message.qos);
             let delivery = Delivery {
                 message: Arc::clone(message),
                 qos: asked.min(message.qos),
@@ -313,35 +348,8 @@ impl Broker {
         &self.retained
     }
 
-    /// One known client.
-    #[must_use]
-    pub fn client(&self, client: &ClientId) -> Option<ClientView> {
-        self.registry.lock(client).clients.get(client).map(ClientView::of)
-    }
-
-    /// Known clients by id, from the first after `after`. Looks at all of them, one shard at a time.
-    #[must_use]
-    pub fn clients(&self, after: Option<&ClientId>, limit: usize, filter: &ClientFilter) -> ClientPage {
-        let mut items: Vec<ClientView> = Vec::new();
-        let mut total = 0;
-        for shard in self.registry.shards() {
-            let shard = shard.lock();
-            let wanted = shard.clients.iter().filter(|(_, entry)| filter.matches(entry));
-            let mut of_shard = 0;
-            for (client, entry) in wanted {
-                total += 1;
-                // One more than asked for says whether there is another page.
-                if of_shard <= limit && after.is_none_or(|after| client > after) {
-                    items.push(ClientView::of(entry));
-                    of_shard += 1;
-                }
-            }
-        }
-        items.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|last| last.client_id.clone());
-        ClientPage { items, next, total }
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     #[cfg(test)]
@@ -352,6 +360,9 @@ impl Broker {
     #[cfg(test)]
     pub(crate) fn offline_len(&self) -> (usize, usize) {
         let add = |(a, b): (usize, usize), (c, d)| (a + c, b + d);
-        self.registry.shards().map(|shard| shard.lock().offline_len()).fold((0, 0), add)
+        self.registry
+            .shards()
+            .map(|shard| shard.lock().offline_len())
+            .fold((0, 0), add)
     }
 }

@@ -28,7 +28,12 @@ pub(crate) struct Channel {
 
 impl Channel {
     pub(crate) fn new(facts: Arc<ChannelFacts>, ticket: ChannelTicket) -> Arc<Self> {
-        Arc::new(Self { facts, ticket, phase: Mutex::new(Phase::Open), changed: Notify::new() })
+        Arc::new(Self {
+            facts,
+            ticket,
+            phase: Mutex::new(Phase::Open),
+            changed: Notify::new(),
+        })
     }
 
     /// The client's DISCONNECT. A late one, of a closed channel, is nothing.

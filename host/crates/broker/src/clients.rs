@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use domain::{ChannelId, ClientId, GroupId, MqttVersion, Sequence};
 
+use crate::Broker;
 use crate::registry::Entry;
 
 /// One known client and its last connection.
@@ -53,7 +54,8 @@ pub struct ClientPage {
 
 impl ClientFilter {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
-        self.online.is_none_or(|online| online == entry.channel.is_some())
+        self.online
+            .is_none_or(|online| online == entry.channel.is_some())
             && (self.group_id.is_none() || self.group_id == entry.facts.group_id)
     }
 }
@@ -72,5 +74,53 @@ impl ClientView {
             client_address: facts.client_address,
             username: facts.username.clone(),
         }
+    }
+}
+
+impl Broker {
+    /// One known client.
+    #[must_use]
+    pub fn client(&self, client: &ClientId) -> Option<ClientView> {
+        self.registry()
+            .lock(client)
+            .clients
+            .get(client)
+            .map(ClientView::of)
+    }
+
+    /// Known clients by id, from the first after `after`. Looks at all of them, one shard at a time.
+    #[must_use]
+    pub fn clients(
+        &self,
+        after: Option<&ClientId>,
+        limit: usize,
+        filter: &ClientFilter,
+    ) -> ClientPage {
+        let mut items: Vec<ClientView> = Vec::new();
+        let mut total = 0;
+        for shard in self.registry().shards() {
+            let shard = shard.lock();
+            let wanted = shard
+                .clients
+                .iter()
+                .filter(|(_, entry)| filter.matches(entry));
+            let mut of_shard = 0;
+            for (client, entry) in wanted {
+                total += 1;
+                // One more than asked for says whether there is another page.
+                if of_shard <= limit && after.is_none_or(|after| client > after) {
+                    items.push(ClientView::of(entry));
+                    of_shard += 1;
+                }
+            }
+        }
+        items.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items
+            .last()
+            .filter(|_| more)
+            .map(|last| last.client_id.clone());
+        ClientPage { items, next, total }
     }
 }

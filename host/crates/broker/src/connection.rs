@@ -91,7 +91,7 @@ pub enum SubscribeError {
 pub enum Published {
     /// It went to so many sessions.
     Routed(usize),
-    /// QoS 2, not released yet: it is the one that came before.
+    /// `QoS` 2, not released yet: it is the one that came before.
     Again,
     /// The connection is closed.
     Closed,
@@ -106,13 +106,19 @@ pub struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("channel", &self.channel).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
     }
 }
 
 impl Connection {
     pub(crate) fn new(broker: Arc<Broker>, channel: Arc<Channel>, session: Arc<Session>) -> Self {
-        Self { broker, channel, session }
+        Self {
+            broker,
+            channel,
+            session,
+        }
     }
 
     /// What is known of it.
@@ -130,7 +136,8 @@ impl Connection {
     /// The client's DISCONNECT: emits `Disconnect`. `session_expiry_seconds` replaces that of the
     /// CONNECT. A late one, on a closed channel, is nothing.
     pub fn disconnect(&self, reason: CloseReason, session_expiry_seconds: Option<u32>) {
-        self.broker.disconnect(&self.channel, reason, session_expiry_seconds);
+        self.broker
+            .disconnect(&self.channel, reason, session_expiry_seconds);
     }
 
     /// The socket is gone: emits `TcpClean`, once; what came first names the reason.
@@ -138,7 +145,7 @@ impl Connection {
         self.broker.close(&self.channel, reason);
     }
 
-    /// A PUBLISH came. `packet_id` is that of QoS 2.
+    /// A PUBLISH came. `packet_id` is that of `QoS` 2.
     ///
     /// # Errors
     ///
@@ -164,12 +171,14 @@ impl Connection {
 
     /// A PUBREL came.
     pub fn release(&self, packet_id: NonZeroU16) {
-        self.session.owned_by(&self.channel, |state| state.release(packet_id));
+        self.session
+            .owned_by(&self.channel, |state| state.release(packet_id));
     }
 
     /// A message to the client is done: see [`Outbound::completed`].
     pub fn completed(&self, packet_id: NonZeroU16) {
-        self.session.owned_by(&self.channel, |state| state.completed(packet_id));
+        self.session
+            .owned_by(&self.channel, |state| state.completed(packet_id));
         self.channel.changed.notify_one();
     }
 
@@ -178,7 +187,11 @@ impl Connection {
     /// # Errors
     ///
     /// Refuses a malformed filter and one more than the client may have.
-    pub fn subscribe(&self, filter: &str, options: SubscriptionOptions) -> Result<bool, SubscribeError> {
+    pub fn subscribe(
+        &self,
+        filter: &str,
+        options: SubscriptionOptions,
+    ) -> Result<bool, SubscribeError> {
         let config = self.broker.config();
         let parsed = topic::parse_filter(filter, config.topic_levels_max)?;
         let subscriptions_max = config.subscriptions_max;
@@ -189,7 +202,10 @@ impl Connection {
             }
             state.subscriptions.insert(filter.into(), options);
             let session = Arc::clone(&self.session);
-            self.broker.router().write().add(parsed, Subscriber { session, options });
+            self.broker
+                .router()
+                .write()
+                .add(parsed, Subscriber { session, options });
             Ok(!known)
         });
         added.unwrap_or(Err(SubscribeError::Closed))
@@ -198,8 +214,19 @@ impl Connection {
     /// Queues the retained messages that a new subscription gets; none for a shared one [MQTT-3.8.4-7].
     pub fn send_retained(&self, filter: &str, options: SubscriptionOptions) {
         let parsed = topic::parse_filter(filter, self.broker.config().topic_levels_max);
-        let Ok(topic::Filter { share: None, pattern }) = parsed else { return };
-        for message in self.broker.retained().read().matching(pattern, Instant::now()) {
+        let Ok(topic::Filter {
+            share: None,
+            pattern,
+        }) = parsed
+        else {
+            return;
+        };
+        for message in self
+            .broker
+            .retained()
+            .read()
+            .matching(pattern, Instant::now())
+        {
             let delivery = Delivery {
                 qos: options.qos.min(message.qos),
                 message,
@@ -211,12 +238,14 @@ impl Connection {
     }
 
     /// Removes a subscription; false: there was none.
-    #[must_use]
     pub fn unsubscribe(&self, filter: &str) -> bool {
         let removed = self.session.owned_by(&self.channel, |state| {
             let known = state.subscriptions.remove(filter).is_some();
             if known && let Ok(parsed) = topic::parse_filter(filter, usize::MAX) {
-                self.broker.router().write().remove(parsed, self.session.number());
+                self.broker
+                    .router()
+                    .write()
+                    .remove(parsed, self.session.number());
             }
             known
         });

@@ -28,7 +28,7 @@ pub use connection::{
     ConnectRequest, Connected, Connection, Published, RefuseClientError, SubscribeError,
 };
 pub use message::{Delivery, Message, Properties, QoS, SubscriptionOptions};
-pub use outbound::{NextDelivery, Outbound};
+pub use outbound::{Credit, NextDelivery, Outbound};
 pub use stats::{Stats, StatsSnapshot};
 pub use topic::CheckTopicError;
 pub use will::Will;

@@ -17,7 +17,7 @@ pub enum NextDelivery {
     Publish {
         /// The message.
         delivery: Delivery,
-        /// Its packet id; `None` for QoS 0.
+        /// Its packet id; `None` for `QoS` 0.
         packet_id: Option<NonZeroU16>,
         /// It was sent on an earlier connection: DUP.
         again: bool,
@@ -36,6 +36,15 @@ pub enum NextDelivery {
     Gone,
 }
 
+/// Whether one more message with `QoS` 1 or 2 may be in flight towards the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credit {
+    /// It may.
+    Available,
+    /// The client must acknowledge first.
+    Exhausted,
+}
+
 /// The writing half of a connection. Any thread may wake it.
 #[derive(Clone, Debug)]
 pub struct Outbound {
@@ -48,9 +57,9 @@ impl Outbound {
         Self { channel, session }
     }
 
-    /// Takes what is to be written next. `credit`: one more message with QoS 1 or 2 may be in flight.
+    /// Takes what is to be written next.
     #[must_use]
-    pub fn next(&self, credit: bool) -> NextDelivery {
+    pub fn next(&self, credit: Credit) -> NextDelivery {
         if self.channel.closed().is_some() {
             return NextDelivery::Gone;
         }
@@ -69,14 +78,16 @@ impl Outbound {
         self.channel.changed.notified().await;
     }
 
-    /// The client has received a message with QoS 2: PUBREC.
+    /// The client has received a message with `QoS` 2: PUBREC.
     pub fn received(&self, packet_id: NonZeroU16) {
-        self.session.owned_by(&self.channel, |state| state.received(packet_id));
+        self.session
+            .owned_by(&self.channel, |state| state.received(packet_id));
     }
 
     /// A message is done: PUBACK, PUBCOMP, or it cannot be sent at all.
     pub fn completed(&self, packet_id: NonZeroU16) {
-        self.session.owned_by(&self.channel, |state| state.completed(packet_id));
+        self.session
+            .owned_by(&self.channel, |state| state.completed(packet_id));
         self.channel.changed.notify_one();
     }
 }

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use domain::{ChannelFacts, ClientId, Sequence, Slot};
+use domain::{ChannelFacts, ClientId, CloseReason, Sequence, Slot};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -121,15 +122,17 @@ impl Shard {
         self.clients.get(client)?.channel.clone()
     }
 
-    /// Its channel was closed: the client is offline from now on. `will`: whether it is wanted.
+    /// Its channel was closed for `reason`: the client is offline from now on.
     pub(crate) fn sleep(
         &mut self,
         client: &ClientId,
-        will_wanted: bool,
+        reason: CloseReason,
         now_ms: u64,
         aftermath: &mut Aftermath,
     ) {
-        let Some(entry) = self.clients.get_mut(client) else { return };
+        let Some(entry) = self.clients.get_mut(client) else {
+            return;
+        };
         let now = Instant::now();
         entry.channel = None;
         entry.since_ms = now_ms.max(entry.since_ms);
@@ -140,26 +143,38 @@ impl Shard {
             if let Some(session) = &entry.session {
                 session.detach();
             }
-            Some(now + std::time::Duration::from_secs(entry.expiry_seconds.into()))
+            Some(now + Duration::from_secs(entry.expiry_seconds.into()))
         };
         let mut delayed = None;
-        if let Some(will) = entry.will.take().filter(|_| will_wanted) {
+        // A server that goes down may keep wills back [MQTT-3.1.2-8]: nobody is there to read them.
+        let unwanted = matches!(
+            reason,
+            CloseReason::ClientDisconnect | CloseReason::HostShutdown
+        );
+        if let Some(will) = entry.will.take().filter(|_| !unwanted) {
             // A will is never later than the end of the session [MQTT-3.1.2-8].
             match will.delay_seconds.min(entry.expiry_seconds) {
                 0 => aftermath.wills.push(will),
-                delay => delayed = Some((now + std::time::Duration::from_secs(delay.into()), will)),
+                delay => delayed = Some((now + Duration::from_secs(delay.into()), will)),
             }
         }
         self.last_number += 1;
-        let offline = Offline { number: self.last_number, expires_at, will: delayed };
+        let offline = Offline {
+            number: self.last_number,
+            expires_at,
+            will: delayed,
+        };
         self.offline.insert(offline.number, client.clone());
-        self.due.extend(offline.due().map(|at| (at, client.clone())));
+        self.due
+            .extend(offline.due().map(|at| (at, client.clone())));
         entry.offline = Some(offline);
     }
 
     /// Takes a client that is offline out, to be put back online: its session and its delayed will.
     pub(crate) fn wake(&mut self, client: &ClientId) -> (Option<Arc<Session>>, Option<Will>) {
-        let Some(entry) = self.clients.remove(client) else { return (None, None) };
+        let Some(entry) = self.clients.remove(client) else {
+            return (None, None);
+        };
         let will = self.leave_offline(client, entry.offline);
         (entry.session, will)
     }
@@ -177,7 +192,9 @@ impl Shard {
     /// will of theirs is published now, since their session ends.
     pub(crate) fn forget(&mut self, offline_max: usize, aftermath: &mut Aftermath) {
         while self.offline.len() > offline_max {
-            let Some((_, client)) = self.offline.pop_first() else { return };
+            let Some((_, client)) = self.offline.pop_first() else {
+                return;
+            };
             let (session, will) = self.wake(&client);
             aftermath.ended.extend(session);
             aftermath.wills.extend(will);
@@ -188,9 +205,15 @@ impl Shard {
     /// Does what is due at `now`.
     pub(crate) fn advance(&mut self, now: Instant, aftermath: &mut Aftermath) {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, client)) = self.due.pop_first() else { return };
-            let Some(entry) = self.clients.get_mut(&client) else { continue };
-            let Some(offline) = &mut entry.offline else { continue };
+            let Some((_, client)) = self.due.pop_first() else {
+                return;
+            };
+            let Some(entry) = self.clients.get_mut(&client) else {
+                continue;
+            };
+            let Some(offline) = &mut entry.offline else {
+                continue;
+            };
             if let Some((_, will)) = offline.will.take_if(|(at, _)| *at <= now) {
                 aftermath.wills.push(will);
             }

@@ -19,7 +19,12 @@ pub(crate) struct Retained {
 impl Retained {
     /// Keeps `message`, or removes its topic's if the payload is empty. False: a limit was reached
     /// and the topic has no retained message now.
-    pub(crate) fn put(&mut self, message: &Arc<Message>, count_max: usize, bytes_max: usize) -> bool {
+    pub(crate) fn put(
+        &mut self,
+        message: &Arc<Message>,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> bool {
         if let Some(old) = self.messages.remove(&message.topic) {
             self.bytes = self.bytes.saturating_sub(old.bytes());
         }
@@ -36,7 +41,8 @@ impl Retained {
             return false;
         }
         self.bytes += message.bytes();
-        self.messages.insert(Arc::clone(&message.topic), Arc::clone(message));
+        self.messages
+            .insert(Arc::clone(&message.topic), Arc::clone(message));
         true
     }
 

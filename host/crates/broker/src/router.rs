@@ -17,6 +17,13 @@ pub(crate) struct Subscriber {
     pub(crate) options: SubscriptionOptions,
 }
 
+/// Whether the wildcards of a node are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wildcards {
+    Take,
+    Skip,
+}
+
 #[derive(Debug, Default)]
 struct Node {
     children: HashMap<Box<str>, Self>,
@@ -53,14 +60,22 @@ impl Router {
     }
 
     pub(crate) fn remove(&mut self, filter: Filter<'_>, number: u64) {
-        self.root.remove(filter.pattern.split('/'), filter.share, number);
+        self.root
+            .remove(filter.pattern.split('/'), filter.share, number);
     }
 
     /// Everyone who gets a message on `name`, at most once per matching filter.
     pub(crate) fn matching(&self, name: &str) -> Vec<Subscriber> {
         let levels: Vec<&str> = name.split('/').collect();
         let mut found = Vec::new();
-        self.root.visit(&levels, !name.starts_with('$'), &mut |node| self.take(node, &mut found));
+        // Wildcards at the front do not match names that start with `$` [MQTT-4.7.2-1].
+        let wildcards = if name.starts_with('$') {
+            Wildcards::Skip
+        } else {
+            Wildcards::Take
+        };
+        self.root
+            .visit(&levels, wildcards, &mut |node| self.take(node, &mut found));
         found
     }
 
@@ -69,8 +84,16 @@ impl Router {
         for members in node.shared.values() {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             // The first one online from the turn on; nobody online: whose turn it is keeps it.
-            let from_turn = || members.iter().cycle().skip(turn % members.len().max(1)).take(members.len());
-            let chosen = from_turn().find(|member| member.session.is_online()).or_else(|| from_turn().next());
+            let from_turn = || {
+                members
+                    .iter()
+                    .cycle()
+                    .skip(turn % members.len().max(1))
+                    .take(members.len())
+            };
+            let chosen = from_turn()
+                .find(|member| member.session.is_online())
+                .or_else(|| from_turn().next());
             found.extend(chosen.cloned());
         }
     }
@@ -105,18 +128,23 @@ impl Node {
         }
     }
 
-    fn visit<'a>(&'a self, levels: &[&str], wildcards: bool, take: &mut impl FnMut(&'a Self)) {
-        if wildcards && let Some(rest) = self.children.get("#") {
+    fn visit<'a>(&'a self, levels: &[&str], wildcards: Wildcards, take: &mut impl FnMut(&'a Self)) {
+        if wildcards == Wildcards::Take
+            && let Some(rest) = self.children.get("#")
+        {
             take(rest);
         }
         let Some((level, deeper)) = levels.split_first() else {
-            return take(self);
+            take(self);
+            return;
         };
         if let Some(child) = self.children.get(*level) {
-            child.visit(deeper, true, take);
+            child.visit(deeper, Wildcards::Take, take);
         }
-        if wildcards && let Some(child) = self.children.get("+") {
-            child.visit(deeper, true, take);
+        if wildcards == Wildcards::Take
+            && let Some(child) = self.children.get("+")
+        {
+            child.visit(deeper, Wildcards::Take, take);
         }
     }
 }

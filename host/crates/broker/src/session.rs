@@ -4,7 +4,7 @@
 //! Locks are taken in the order shard, session, router. A session that ended takes nothing in any
 //! more; its successor is another object, so nothing of it can leak over.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::channel::Channel;
 use crate::message::{Delivery, QoS, SubscriptionOptions};
-use crate::outbound::NextDelivery;
+use crate::outbound::{Credit, NextDelivery};
 
 /// What all waiting messages together may hold.
 #[derive(Debug)]
@@ -26,7 +26,10 @@ pub(crate) struct QueueBudget {
 
 impl QueueBudget {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), bytes_max })
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            bytes_max,
+        })
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -54,7 +57,7 @@ pub(crate) enum Queued {
     Waiting,
     /// A limit was reached.
     Dropped,
-    /// The session wants no such message now: it ended, or it is offline and the message has QoS 0.
+    /// The session wants no such message now: it ended, or it is offline and the message has `QoS` 0.
     Unwanted,
 }
 
@@ -79,7 +82,7 @@ pub(crate) struct Session {
 pub(crate) struct SessionState {
     owner: Option<Arc<Channel>>,
     ended: bool,
-    pub(crate) subscriptions: HashMap<Arc<str>, SubscriptionOptions>,
+    pub(crate) subscriptions: BTreeMap<Arc<str>, SubscriptionOptions>,
     queue: VecDeque<Delivery>,
     resend: VecDeque<(NonZeroU16, Inflight)>,
     /// In the order they were sent.
@@ -87,7 +90,7 @@ pub(crate) struct SessionState {
     packet_ids: HashSet<NonZeroU16>,
     last_packet_id: u16,
     sent: u64,
-    /// Packet ids of QoS 2 that came and were not released: at most 65,535.
+    /// Packet ids of `QoS` 2 that came and were not released: at most 65,535.
     inbound: HashSet<NonZeroU16>,
 }
 
@@ -99,7 +102,14 @@ impl Session {
         budget: Arc<QueueBudget>,
     ) -> Arc<Self> {
         let online = AtomicBool::new(false);
-        Arc::new(Self { number, client_id, queue_max, budget, online, state: Mutex::default() })
+        Arc::new(Self {
+            number,
+            client_id,
+            queue_max,
+            budget,
+            online,
+            state: Mutex::default(),
+        })
     }
 
     pub(crate) fn is_client(&self, client_id: &ClientId) -> bool {
@@ -123,7 +133,7 @@ impl Session {
         self.online.store(true, Ordering::Relaxed);
     }
 
-    /// The connection is gone. Messages with QoS 0 do not wait for the next one.
+    /// The connection is gone. Messages with `QoS` 0 do not wait for the next one.
     pub(crate) fn detach(&self) {
         let mut state = self.state.lock();
         state.owner = None;
@@ -146,13 +156,14 @@ impl Session {
         self.online.store(false, Ordering::Relaxed);
         self.give_back(&state.queue);
         state.queue.clear();
-        for (filter, _) in state.subscriptions.drain() {
+        for filter in std::mem::take(&mut state.subscriptions).into_keys() {
             unsubscribe(&filter);
         }
     }
 
     fn give_back(&self, queue: &VecDeque<Delivery>) {
-        self.budget.give(queue.iter().map(|delivery| delivery.message.bytes()).sum());
+        self.budget
+            .give(queue.iter().map(|delivery| delivery.message.bytes()).sum());
     }
 
     /// Offers a message.
@@ -178,13 +189,17 @@ impl Session {
         work: impl FnOnce(&mut SessionState) -> T,
     ) -> Option<T> {
         let mut state = self.state.lock();
-        let owned = state.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, channel));
+        let owned = state
+            .owner
+            .as_ref()
+            .is_some_and(|owner| Arc::ptr_eq(owner, channel));
         owned.then(|| work(&mut state))
     }
 
     /// What is to be sent next; see [`crate::Outbound::next`].
-    pub(crate) fn next(&self, channel: &Arc<Channel>, credit: bool) -> NextDelivery {
-        self.owned_by(channel, |state| state.next(&self.budget, credit)).unwrap_or(NextDelivery::Gone)
+    pub(crate) fn next(&self, channel: &Arc<Channel>, credit: Credit) -> NextDelivery {
+        self.owned_by(channel, |state| state.next(&self.budget, credit))
+            .unwrap_or(NextDelivery::Gone)
     }
 }
 
@@ -196,7 +211,7 @@ impl Drop for Session {
 }
 
 impl SessionState {
-    fn next(&mut self, budget: &QueueBudget, credit: bool) -> NextDelivery {
+    fn next(&mut self, budget: &QueueBudget, credit: Credit) -> NextDelivery {
         if !self.resend.is_empty() {
             return self.next_again(credit);
         }
@@ -204,7 +219,7 @@ impl SessionState {
         while let Some(front) = self.queue.front() {
             let is_due = !front.message.is_expired(now);
             let needs_id = front.qos != QoS::AtMostOnce;
-            if is_due && needs_id && !credit {
+            if is_due && needs_id && credit == Credit::Exhausted {
                 return NextDelivery::Wait { for_credit: true };
             }
             let packet_id = if is_due && needs_id {
@@ -215,7 +230,9 @@ impl SessionState {
             } else {
                 None
             };
-            let Some(delivery) = self.queue.pop_front() else { break };
+            let Some(delivery) = self.queue.pop_front() else {
+                break;
+            };
             budget.give(delivery.message.bytes());
             if !is_due {
                 continue;
@@ -223,13 +240,17 @@ impl SessionState {
             if let Some(packet_id) = packet_id {
                 self.keep(packet_id, Inflight::Sent(delivery.clone()));
             }
-            return NextDelivery::Publish { delivery, packet_id, again: false };
+            return NextDelivery::Publish {
+                delivery,
+                packet_id,
+                again: false,
+            };
         }
         NextDelivery::Wait { for_credit: false }
     }
 
-    fn next_again(&mut self, credit: bool) -> NextDelivery {
-        if !credit {
+    fn next_again(&mut self, credit: Credit) -> NextDelivery {
+        if credit == Credit::Exhausted {
             return NextDelivery::Wait { for_credit: true };
         }
         let Some((packet_id, inflight)) = self.resend.pop_front() else {
@@ -237,9 +258,11 @@ impl SessionState {
         };
         self.keep(packet_id, inflight.clone());
         match inflight {
-            Inflight::Sent(delivery) => {
-                NextDelivery::Publish { delivery, packet_id: Some(packet_id), again: true }
-            }
+            Inflight::Sent(delivery) => NextDelivery::Publish {
+                delivery,
+                packet_id: Some(packet_id),
+                again: true,
+            },
             Inflight::Released => NextDelivery::Release { packet_id },
         }
     }
@@ -252,7 +275,10 @@ impl SessionState {
     fn restore_inflight(&mut self) {
         // What a connection got to resend but not to send comes after what it sent.
         let rest = std::mem::take(&mut self.resend);
-        self.resend = std::mem::take(&mut self.inflight).into_values().chain(rest).collect();
+        self.resend = std::mem::take(&mut self.inflight)
+            .into_values()
+            .chain(rest)
+            .collect();
     }
 
     fn allot_packet_id(&mut self) -> Option<NonZeroU16> {
@@ -277,14 +303,18 @@ impl SessionState {
 
     /// PUBACK or PUBCOMP came, or the message cannot be sent at all.
     pub(crate) fn completed(&mut self, packet_id: NonZeroU16) {
-        let number = self.inflight.iter().find(|(_, (id, _))| *id == packet_id).map(|(number, _)| *number);
+        let number = self
+            .inflight
+            .iter()
+            .find(|(_, (id, _))| *id == packet_id)
+            .map(|(number, _)| *number);
         if let Some(number) = number {
             self.inflight.remove(&number);
         }
         self.packet_ids.remove(&packet_id);
     }
 
-    /// A PUBLISH of QoS 2 came; false: it came before and was not released.
+    /// A PUBLISH of `QoS` 2 came; false: it came before and was not released.
     pub(crate) fn accept(&mut self, packet_id: NonZeroU16) -> bool {
         self.inbound.insert(packet_id)
     }

@@ -59,7 +59,11 @@ impl Stats {
     }
 
     pub(crate) fn count_opened(&self, listener: &str) {
-        add(if listener == "ws" { &self.opened_ws } else { &self.opened_tcp });
+        add(if listener == "ws" {
+            &self.opened_ws
+        } else {
+            &self.opened_tcp
+        });
     }
 
     pub(crate) fn count_closed(&self, reason: CloseReason) {
@@ -93,8 +97,15 @@ impl Stats {
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         StatsSnapshot {
-            opened: [("tcp", read(&self.opened_tcp)), ("ws", read(&self.opened_ws))],
-            closed: CloseReason::ALL.iter().copied().zip(self.closed.iter().map(read)).collect(),
+            opened: [
+                ("tcp", read(&self.opened_tcp)),
+                ("ws", read(&self.opened_ws)),
+            ],
+            closed: CloseReason::ALL
+                .iter()
+                .copied()
+                .zip(self.closed.iter().map(read))
+                .collect(),
             refused: read(&self.refused),
             messages_received: read(&self.messages_received),
             messages_queued: read(&self.messages_queued),

@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use domain::{
-    Admission, BoxFuture, ChannelFacts, ChannelId, ChannelTicket, ClientId, Clock, CloseReason, EventType,
-    GroupId, MqttVersion, RefuseConnectError, Sequence, StatusSink,
+    Admission, BoxFuture, ChannelFacts, ChannelId, ChannelTicket, ClientId, Clock, CloseReason,
+    EventType, GroupId, MqttVersion, RefuseConnectError, Sequence, StatusSink,
 };
 use parking_lot::Mutex;
 
 use crate::{
-    Broker, BrokerConfig, ConnectRequest, Connected, Message, NextDelivery, Outbound, Properties, QoS,
-    SubscriptionOptions, Will,
+    Broker, BrokerConfig, ConnectRequest, Connected, Credit, Message, NextDelivery, Outbound,
+    Properties, QoS, SubscriptionOptions, Will,
 };
 
 /// One call of the sink.
@@ -41,14 +41,24 @@ struct RecordingSink {
 impl RecordingSink {
     fn record(&self, facts: &ChannelFacts, event_type: EventType, reason: Option<CloseReason>) {
         let client = facts.client_id.as_str().to_owned();
-        self.seen.lock().push(Seen { client, channel: facts.channel_id, event_type, reason });
+        self.seen.lock().push(Seen {
+            client,
+            channel: facts.channel_id,
+            event_type,
+            reason,
+        });
     }
 
     /// What happened since the last call, as text.
     fn take(&self) -> Vec<String> {
         let seen = std::mem::take(&mut *self.seen.lock());
-        let reason = |seen: &Seen| seen.reason.map_or(String::new(), |reason| format!(" {}", reason.as_str()));
-        seen.iter().map(|one| format!("{} {}{}", one.client, one.event_type.as_str(), reason(one))).collect()
+        let reason = |seen: &Seen| {
+            seen.reason
+                .map_or(String::new(), |reason| format!(" {}", reason.as_str()))
+        };
+        seen.iter()
+            .map(|one| format!("{} {}{}", one.client, one.event_type.as_str(), reason(one)))
+            .collect()
     }
 }
 
@@ -69,7 +79,11 @@ impl StatusSink for RecordingSink {
         self.open_admissions.fetch_sub(1, Ordering::SeqCst);
         self.record(channel, EventType::Connect, None);
         let opened = Sequence(self.sequence.fetch_add(1, Ordering::SeqCst));
-        ChannelTicket { incarnation: None, opened, opened_at_ms: 1_000 }
+        ChannelTicket {
+            incarnation: None,
+            opened,
+            opened_at_ms: 1_000,
+        }
     }
 
     fn closing(
@@ -100,7 +114,11 @@ fn broker_with(change: impl FnOnce(&mut BrokerConfig)) -> (Arc<Broker>, Arc<Reco
     let mut config = BrokerConfig::with_connections_max(1_000);
     change(&mut config);
     let sink = Arc::<RecordingSink>::default();
-    let broker = Broker::new(config, Arc::clone(&sink) as Arc<dyn StatusSink>, Arc::new(FixedClock));
+    let broker = Broker::new(
+        config,
+        Arc::clone(&sink) as Arc<dyn StatusSink>,
+        Arc::new(FixedClock),
+    );
     (broker, sink)
 }
 
@@ -129,7 +147,11 @@ fn request(client: &str) -> ConnectRequest {
 
 /// A session that goes on and lasts an hour.
 fn lasting(client: &str) -> ConnectRequest {
-    ConnectRequest { clean_start: false, session_expiry_seconds: 3_600, ..request(client) }
+    ConnectRequest {
+        clean_start: false,
+        session_expiry_seconds: 3_600,
+        ..request(client)
+    }
 }
 
 fn connect(broker: &Arc<Broker>, request: ConnectRequest) -> Connected {
@@ -149,19 +171,32 @@ fn message(topic: &str, payload: &str, qos: QoS) -> Message {
 }
 
 fn will(topic: &str, delay_seconds: u32) -> Will {
-    Will { message: message(topic, "gone", QoS::AtLeastOnce), delay_seconds, expiry_seconds: None }
+    Will {
+        message: message(topic, "gone", QoS::AtLeastOnce),
+        delay_seconds,
+        expiry_seconds: None,
+    }
 }
 
 fn options(qos: QoS) -> SubscriptionOptions {
-    SubscriptionOptions { qos, no_local: false, retain_as_published: false, id: None }
+    SubscriptionOptions {
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        id: None,
+    }
 }
 
 /// Takes everything that waits, as `topic=payload` with `*n` for the packet id and `!` for DUP.
 fn drain(outbound: &Outbound) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        match outbound.next(true) {
-            NextDelivery::Publish { delivery, packet_id, again } => {
+        match outbound.next(Credit::Available) {
+            NextDelivery::Publish {
+                delivery,
+                packet_id,
+                again,
+            } => {
                 let payload = String::from_utf8_lossy(&delivery.message.payload).into_owned();
                 let id = packet_id.map_or(String::new(), |id| format!("*{id}"));
                 let again = if again { "!" } else { "" };

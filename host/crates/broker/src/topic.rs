@@ -9,7 +9,9 @@ pub enum CheckTopicError {
     #[error("a topic must have at least one character")]
     Empty,
     /// A wildcard where none may be.
-    #[error("a topic name must have no wildcard; in a filter, + and # stand for whole levels, # last")]
+    #[error(
+        "a topic name must have no wildcard; in a filter, + and # stand for whole levels, # last"
+    )]
     Wildcard,
     /// U+0000.
     #[error("a topic must not have the character U+0000")]
@@ -59,11 +61,15 @@ pub(crate) fn check_name(name: &str, levels_max: usize) -> Result<(), CheckTopic
 /// Checks a filter and takes it apart.
 pub(crate) fn parse_filter(text: &str, levels_max: usize) -> Result<Filter<'_>, CheckTopicError> {
     let filter = match text.strip_prefix("$share/") {
-        None => Filter { share: None, pattern: text },
+        None => Filter {
+            share: None,
+            pattern: text,
+        },
         Some(rest) => match rest.split_once('/') {
-            Some((group, pattern)) if !group.is_empty() && !group.contains(['+', '#']) => {
-                Filter { share: Some(group), pattern }
-            }
+            Some((group, pattern)) if !group.is_empty() && !group.contains(['+', '#']) => Filter {
+                share: Some(group),
+                pattern,
+            },
             _ => return Err(CheckTopicError::Share),
         },
     };
@@ -125,10 +131,18 @@ mod tests {
     #[test]
     fn malformed_names_and_filters_are_refused() {
         for wrong in ["a/#/b", "a#", "a/b+", "#/a"] {
-            assert_eq!(parse_filter(wrong, 8), Err(CheckTopicError::Wildcard), "{wrong}");
+            assert_eq!(
+                parse_filter(wrong, 8),
+                Err(CheckTopicError::Wildcard),
+                "{wrong}"
+            );
         }
         for wrong in ["$share/", "$share/g", "$share//a", "$share/+/a"] {
-            assert_eq!(parse_filter(wrong, 8), Err(CheckTopicError::Share), "{wrong}");
+            assert_eq!(
+                parse_filter(wrong, 8),
+                Err(CheckTopicError::Share),
+                "{wrong}"
+            );
         }
         assert_eq!(parse_filter("$share/g/", 8), Err(CheckTopicError::Empty));
         assert_eq!(check_name("a/+", 8), Err(CheckTopicError::Wildcard));
@@ -139,13 +153,28 @@ mod tests {
     #[test]
     fn levels_are_limited() {
         assert_eq!(check_name("a/b/c", 3), Ok(()));
-        assert_eq!(check_name("a/b/c/d", 3), Err(CheckTopicError::TooManyLevels { levels_max: 3 }));
+        assert_eq!(
+            check_name("a/b/c/d", 3),
+            Err(CheckTopicError::TooManyLevels { levels_max: 3 })
+        );
         assert!(parse_filter("+/+/+/#", 3).is_err());
     }
 
     #[test]
     fn a_share_is_taken_off() {
-        assert_eq!(parse_filter("$share/g/a/+", 8), Ok(Filter { share: Some("g"), pattern: "a/+" }));
-        assert_eq!(parse_filter("a/+", 8), Ok(Filter { share: None, pattern: "a/+" }));
+        assert_eq!(
+            parse_filter("$share/g/a/+", 8),
+            Ok(Filter {
+                share: Some("g"),
+                pattern: "a/+"
+            })
+        );
+        assert_eq!(
+            parse_filter("a/+", 8),
+            Ok(Filter {
+                share: None,
+                pattern: "a/+"
+            })
+        );
     }
 }

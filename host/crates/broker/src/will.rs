@@ -20,8 +20,9 @@ pub struct Will {
 impl Will {
     pub(crate) fn into_message(self) -> Message {
         let mut message = self.message;
-        message.expires_at =
-            self.expiry_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+        message.expires_at = self
+            .expiry_seconds
+            .map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
         message
     }
 }

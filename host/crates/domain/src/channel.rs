@@ -126,12 +126,18 @@ impl CloseReason {
     /// Reads [`CloseReason::as_str`] back.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.as_str() == name)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.as_str() == name)
     }
 
     /// Whether the client sent a DISCONNECT: then the close is two events, else only `tcpclean`.
     #[must_use]
     pub fn is_client_disconnect(self) -> bool {
-        matches!(self, Self::ClientDisconnect | Self::ClientDisconnectWithWill)
+        matches!(
+            self,
+            Self::ClientDisconnect | Self::ClientDisconnectWithWill
+        )
     }
 }

@@ -102,7 +102,11 @@ impl StatusEvent {
     /// What plugins and the API see beside the fixed fields, in this order; absent when
     /// empty. `node` and `instance` are `node.id` and `instance.id` of the configuration.
     #[must_use]
-    pub fn attributes<'a>(&'a self, node: &'a str, instance: &'a str) -> Vec<(&'static str, Cow<'a, str>)> {
+    pub fn attributes<'a>(
+        &'a self,
+        node: &'a str,
+        instance: &'a str,
+    ) -> Vec<(&'static str, Cow<'a, str>)> {
         let channel = &self.channel;
         let flag = |value: bool| Cow::Borrowed(if value { "true" } else { "false" });
         let mut all = Vec::with_capacity(10);
@@ -114,7 +118,10 @@ impl StatusEvent {
         if let Some(username) = &channel.username {
             all.push(("username", Cow::Borrowed(username.as_ref())));
         }
-        all.push(("keepAlive", Cow::Owned(channel.keep_alive_seconds.to_string())));
+        all.push((
+            "keepAlive",
+            Cow::Owned(channel.keep_alive_seconds.to_string()),
+        ));
         all.push(("cleanStart", flag(channel.clean_start)));
         all.push(("sessionPresent", flag(channel.session_present)));
         all.push(("connectedAt", Cow::Owned(self.connected_at_ms.to_string())));

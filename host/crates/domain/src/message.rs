@@ -83,14 +83,50 @@ impl OutboundMessage {
     pub const PROPERTIES_BYTES_MAX: usize = 30_000;
     /// Names that a plugin may not set: the client's and the host's own (RocketMQ 4.x, `MessageConst`).
     pub const RESERVED_PROPERTIES: &'static [&'static str] = &[
-        "KEYS", "TAGS", "WAIT", "DELAY", "RETRY_TOPIC", "REAL_TOPIC", "REAL_QID", "TRAN_MSG", "PGROUP",
-        "MIN_OFFSET", "MAX_OFFSET", "BUYER_ID", "ORIGIN_MESSAGE_ID", "TRANSFER_FLAG", "CORRECTION_FLAG",
-        "MQ2_FLAG", "RECONSUME_TIME", "MSG_REGION", "TRACE_ON", "UNIQ_KEY", "MAX_RECONSUME_TIMES",
-        "CONSUME_START_TIME", "TRAN_PREPARED_QUEUE_OFFSET", "TRANSACTION_CHECK_TIMES",
-        "CHECK_IMMUNITY_TIME_IN_SECONDS", "INSTANCE_ID", "__SHARDINGKEY", "CORRELATION_ID",
-        "REPLY_TO_CLIENT", "TTL", "ARRIVE_TIME", "PUSH_REPLY_TIME", "CLUSTER", "MSG_TYPE",
-        "INNER_MULTI_QUEUE_OFFSET", "INNER_MULTI_DISPATCH", "INNER_BASE", "_INNER_NUM", "TIMER_DELAY_SEC",
-        "eventId", "sequence", "groupId", "part", "synthetic",
+        "KEYS",
+        "TAGS",
+        "WAIT",
+        "DELAY",
+        "RETRY_TOPIC",
+        "REAL_TOPIC",
+        "REAL_QID",
+        "TRAN_MSG",
+        "PGROUP",
+        "MIN_OFFSET",
+        "MAX_OFFSET",
+        "BUYER_ID",
+        "ORIGIN_MESSAGE_ID",
+        "TRANSFER_FLAG",
+        "CORRECTION_FLAG",
+        "MQ2_FLAG",
+        "RECONSUME_TIME",
+        "MSG_REGION",
+        "TRACE_ON",
+        "UNIQ_KEY",
+        "MAX_RECONSUME_TIMES",
+        "CONSUME_START_TIME",
+        "TRAN_PREPARED_QUEUE_OFFSET",
+        "TRANSACTION_CHECK_TIMES",
+        "CHECK_IMMUNITY_TIME_IN_SECONDS",
+        "INSTANCE_ID",
+        "__SHARDINGKEY",
+        "CORRELATION_ID",
+        "REPLY_TO_CLIENT",
+        "TTL",
+        "ARRIVE_TIME",
+        "PUSH_REPLY_TIME",
+        "CLUSTER",
+        "MSG_TYPE",
+        "INNER_MULTI_QUEUE_OFFSET",
+        "INNER_MULTI_DISPATCH",
+        "INNER_BASE",
+        "_INNER_NUM",
+        "TIMER_DELAY_SEC",
+        "eventId",
+        "sequence",
+        "groupId",
+        "part",
+        "synthetic",
     ];
 
     /// Checks everything that RocketMQ would refuse, so that a refused send is always a surprise.
@@ -112,11 +148,15 @@ impl OutboundMessage {
         if let Some(tag) = &self.tag
             && has_separator(tag)
         {
-            return Err(CheckMessageError::Separator { what: "the tag".to_owned() });
+            return Err(CheckMessageError::Separator {
+                what: "the tag".to_owned(),
+            });
         }
         for key in &self.keys {
             if has_separator(key) {
-                return Err(CheckMessageError::Separator { what: format!("key {key:?}") });
+                return Err(CheckMessageError::Separator {
+                    what: format!("key {key:?}"),
+                });
             }
             if key.is_empty() || key.contains(char::is_whitespace) {
                 return Err(CheckMessageError::BlankInKey { key: key.clone() });
@@ -130,12 +170,18 @@ impl OutboundMessage {
                 return Err(CheckMessageError::ReservedProperty { name: name.clone() });
             }
             if has_separator(name) || has_separator(value) {
-                return Err(CheckMessageError::Separator { what: format!("property {name:?}") });
+                return Err(CheckMessageError::Separator {
+                    what: format!("property {name:?}"),
+                });
             }
         }
         let bytes = self.tag.as_ref().map_or(0, String::len)
             + self.keys.iter().map(|key| key.len() + 1).sum::<usize>()
-            + self.properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+            + self
+                .properties
+                .iter()
+                .map(|(name, value)| name.len() + value.len() + 2)
+                .sum::<usize>();
         if bytes > Self::PROPERTIES_BYTES_MAX {
             return Err(CheckMessageError::PropertiesTooLarge {
                 bytes,

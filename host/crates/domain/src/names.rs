@@ -17,7 +17,11 @@ pub struct ParseNameError {
 
 impl ParseNameError {
     fn new(kind: &'static str, value: &str, problem: &'static str) -> Self {
-        Self { kind, value: value.chars().take(80).collect(), problem }
+        Self {
+            kind,
+            value: value.chars().take(80).collect(),
+            problem,
+        }
     }
 }
 
@@ -71,7 +75,8 @@ macro_rules! name {
 }
 
 fn is_word(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    text.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 name!(

@@ -28,13 +28,13 @@ impl fmt::Display for QueueName {
 /// How RocketMQ stored a batch. All of them mean *stored*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoredAs {
-    /// SEND_OK.
+    /// `SEND_OK`.
     Ok,
-    /// FLUSH_DISK_TIMEOUT (10).
+    /// `FLUSH_DISK_TIMEOUT` (10).
     FlushDiskTimeout,
-    /// FLUSH_SLAVE_TIMEOUT (12).
+    /// `FLUSH_SLAVE_TIMEOUT` (12).
     FlushSlaveTimeout,
-    /// SLAVE_NOT_AVAILABLE (11).
+    /// `SLAVE_NOT_AVAILABLE` (11).
     SlaveNotAvailable,
 }
 
@@ -60,7 +60,7 @@ pub enum SendError {
         /// What the server or client said.
         detail: String,
     },
-    /// The server does not take batches (some DLedger versions): try the messages one by one.
+    /// The server does not take batches (some `DLedger` versions): try the messages one by one.
     #[error("rocketmq refused the batch: {detail}")]
     BatchRefused {
         /// What the server said.
@@ -195,7 +195,10 @@ pub struct TopicMessage {
 pub trait MessageSender: Debug + Send + Sync {
     /// The writable queues of `topic`, sorted. Asks the name server when what is known is older
     /// than a few seconds or when the last send failed.
-    fn route<'a>(&'a self, topic: &'a TopicName) -> BoxFuture<'a, Result<Vec<QueueName>, RouteError>>;
+    fn route<'a>(
+        &'a self,
+        topic: &'a TopicName,
+    ) -> BoxFuture<'a, Result<Vec<QueueName>, RouteError>>;
 
     /// Creates `topic` with `queues` queues on every broker of the instance; fine if it exists.
     fn create_topic<'a>(

@@ -14,10 +14,17 @@ impl Slot {
     /// its four halves folded, since the low bits alone spread short ids badly.
     #[must_use]
     pub fn of(client: &ClientId) -> Self {
-        let hash = client.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self(hash.to_le_bytes().iter().fold(0, |folded, byte| folded ^ byte))
+        let hash = client
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Self(
+            hash.to_le_bytes()
+                .iter()
+                .fold(0, |folded, byte| folded ^ byte),
+        )
     }
 
     /// All of them.
@@ -34,7 +41,10 @@ mod tests {
     #[test]
     fn the_slot_of_a_client_never_changes() {
         let slot = |id: &str| Slot::of(&ClientId::parse(id).unwrap()).0;
-        assert_eq!(slot("a"), 0xaf ^ 0x63 ^ 0xdc ^ 0x4c ^ 0x86 ^ 0x01 ^ 0xec ^ 0x8c);
+        assert_eq!(
+            slot("a"),
+            0xaf ^ 0x63 ^ 0xdc ^ 0x4c ^ 0x86 ^ 0x01 ^ 0xec ^ 0x8c
+        );
     }
 
     #[test]
@@ -44,6 +54,9 @@ mod tests {
             let id = ClientId::parse(&format!("GID_Demo@@@d{n}")).unwrap();
             counts[usize::from(Slot::of(&id).0)] += 1;
         }
-        assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (50..200).contains(count)),
+            "{counts:?}"
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{ChannelFacts, CloseReason, EventType, GroupId, IncarnationId, Sequence};
 use crate::rocketmq::BoxFuture;
+use crate::{ChannelFacts, CloseReason, EventType, GroupId, IncarnationId, Sequence};
 
 /// Room for everything that one channel may still owe: its `connect` and its two closing events.
 /// It must be turned into a ticket by [`StatusSink::opened`] or given back by [`StatusSink::release`].

@@ -98,7 +98,7 @@ async fn serve(owner: &RuntimeOwner, layout: &Layout, ready: &Ready, stop: onesh
             report(ready, Ok(()));
             // Either `shutdown` was called or the handle was dropped.
             stop.await.ok();
-            broker.shutdown().await;
+            Box::pin(broker.shutdown()).await;
         }
     }
     // The receiver is gone if the name server has ended by itself; `run_name_server` has said so.

@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use broker::{Broker, ConnectRequest, Connected, Outbound, RefuseClientError, Will};
-use domain::{
-    ChannelId, ClientId, CloseReason, MqttVersion, RefuseConnectError, StatusSink,
-};
+use domain::{ChannelId, ClientId, CloseReason, MqttVersion, RefuseConnectError, StatusSink};
 
 use crate::link::{Link, Live};
 use crate::{Anonymous, ClientIdPolicy, MqttServerConfig};
@@ -68,7 +66,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(kind: RefusalKind, text: impl fmt::Display) -> Self {
-        Self { kind, text: text.to_string() }
+        Self {
+            kind,
+            text: text.to_string(),
+        }
     }
 }
 
@@ -129,7 +130,9 @@ impl Gate {
         hello: Hello<'_>,
         will: impl FnOnce(&ClientId) -> Option<Will>,
     ) -> Result<Admitted, Refusal> {
-        let client_id = self.authorise().and_then(|()| self.client_id(hello.client_id));
+        let client_id = self
+            .authorise()
+            .and_then(|()| self.client_id(hello.client_id));
         let client_id = client_id.inspect_err(|refusal| {
             self.broker.stats().count_refused();
             tracing::debug!(peer = ?hello.peer, reason = refusal.text, "connect is refused");
@@ -138,24 +141,36 @@ impl Gate {
             will: will(&client_id),
             client_id: client_id.clone(),
             version: hello.version,
-            peer: hello.peer.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            peer: hello
+                .peer
+                .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             listener: self.kind,
             username: hello.username.map(Arc::from),
             keep_alive_seconds: hello.keep_alive_seconds,
             clean_start: hello.clean_start,
             session_expiry_seconds: hello.session_expiry_seconds,
         };
-        let Connected { connection, outbound, session_present, session_expiry_seconds } =
-            self.broker.connect(request).map_err(|error| {
-                tracing::debug!(peer = ?hello.peer, %error, "connect is refused");
-                Refusal::from(error)
-            })?;
+        let Connected {
+            connection,
+            outbound,
+            session_present,
+            session_expiry_seconds,
+        } = self.broker.connect(request).map_err(|error| {
+            tracing::debug!(peer = ?hello.peer, %error, "connect is refused");
+            Refusal::from(error)
+        })?;
         // From here on, dropping the link closes the channel.
         let link = Link::new(connection, Arc::clone(&self.live));
         if self.config.connack_after_commit && !self.sink.committed().await {
             link.connection.close(CloseReason::InternalError);
             return Err(RefuseClientError::from(RefuseConnectError::StoreFailed).into());
         }
-        Ok(Admitted { link, outbound, client_id, session_present, session_expiry_seconds })
+        Ok(Admitted {
+            link,
+            outbound,
+            client_id,
+            session_present,
+            session_expiry_seconds,
+        })
     }
 }

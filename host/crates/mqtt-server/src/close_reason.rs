@@ -33,12 +33,16 @@ pub(crate) fn of_stop(stop: &Reason<Fault>) -> CloseReason {
 fn of_protocol_error(error: &MqttProtocolError) -> CloseReason {
     match error {
         MqttProtocolError::KeepAliveTimeout => CloseReason::KeepAliveTimeout,
-        MqttProtocolError::Decode(DecodeError::MaxSizeExceeded { .. }) => CloseReason::PacketTooLarge,
+        MqttProtocolError::Decode(DecodeError::MaxSizeExceeded { .. }) => {
+            CloseReason::PacketTooLarge
+        }
         MqttProtocolError::Decode(_) | MqttProtocolError::ProtocolViolation(_) => {
             CloseReason::ProtocolError
         }
         // The peer neither takes nor gives: as good as gone.
-        MqttProtocolError::ReadTimeout | MqttProtocolError::WriteTimeout => CloseReason::ConnectionLost,
+        MqttProtocolError::ReadTimeout | MqttProtocolError::WriteTimeout => {
+            CloseReason::ConnectionLost
+        }
         MqttProtocolError::Encode(_) => CloseReason::InternalError,
     }
 }
@@ -66,10 +70,12 @@ pub(crate) fn to_disconnect(reason: CloseReason) -> DisconnectReasonCode {
         CloseReason::Kicked => DisconnectReasonCode::AdministrativeAction,
         CloseReason::NotAuthorized => DisconnectReasonCode::NotAuthorized,
         CloseReason::QuotaExceeded => DisconnectReasonCode::QuotaExceeded,
-        CloseReason::HostShutdown | CloseReason::HostRestart => DisconnectReasonCode::ServerShuttingDown,
-        CloseReason::ConnectionLost
-        | CloseReason::ConnectionReset
-        | CloseReason::InternalError => DisconnectReasonCode::UnspecifiedError,
+        CloseReason::HostShutdown | CloseReason::HostRestart => {
+            DisconnectReasonCode::ServerShuttingDown
+        }
+        CloseReason::ConnectionLost | CloseReason::ConnectionReset | CloseReason::InternalError => {
+            DisconnectReasonCode::UnspecifiedError
+        }
     }
 }
 
@@ -82,15 +88,30 @@ mod tests {
     #[test]
     fn every_end_of_a_connection_has_a_reason() {
         let of = of_protocol_error;
-        let too_large = DecodeError::MaxSizeExceeded { size: 2, max_size: 1 };
-        assert_eq!(of(&MqttProtocolError::KeepAliveTimeout), CloseReason::KeepAliveTimeout);
-        assert_eq!(of(&MqttProtocolError::Decode(too_large)), CloseReason::PacketTooLarge);
+        let too_large = DecodeError::MaxSizeExceeded {
+            size: 2,
+            max_size: 1,
+        };
+        assert_eq!(
+            of(&MqttProtocolError::KeepAliveTimeout),
+            CloseReason::KeepAliveTimeout
+        );
+        assert_eq!(
+            of(&MqttProtocolError::Decode(too_large)),
+            CloseReason::PacketTooLarge
+        );
         assert_eq!(
             of(&MqttProtocolError::Decode(DecodeError::MalformedPacket)),
             CloseReason::ProtocolError
         );
-        assert_eq!(of(&MqttProtocolError::generic_violation("x")), CloseReason::ProtocolError);
-        assert_eq!(of(&MqttProtocolError::WriteTimeout), CloseReason::ConnectionLost);
+        assert_eq!(
+            of(&MqttProtocolError::generic_violation("x")),
+            CloseReason::ProtocolError
+        );
+        assert_eq!(
+            of(&MqttProtocolError::WriteTimeout),
+            CloseReason::ConnectionLost
+        );
         assert_eq!(
             of(&MqttProtocolError::Encode(EncodeError::InvalidLength)),
             CloseReason::InternalError

@@ -52,7 +52,11 @@ pub(crate) struct Pumped {
 impl Link {
     pub(crate) fn new(connection: Connection, live: Arc<Live>) -> Self {
         live.count.fetch_add(1, Ordering::AcqRel);
-        Self { connection, pumped: Rc::default(), live }
+        Self {
+            connection,
+            pumped: Rc::default(),
+            live,
+        }
     }
 
     /// The dispatcher stopped: the socket is gone.

@@ -1,6 +1,6 @@
 //! Binds the listeners, before any thread starts, so that an error names the listener.
 //!
-//! Accepted sockets inherit keep-alive probes and TCP_NODELAY from the listening one (Linux); ntex
+//! Accepted sockets inherit keep-alive probes and `TCP_NODELAY` from the listening one (Linux); ntex
 //! sets neither.
 
 use std::io;
@@ -61,8 +61,11 @@ pub(crate) fn bind_all(config: &MqttServerConfig) -> Result<Vec<Listening>, Star
     let listening = tcp
         .chain(ws)
         .map(|(listener, address)| {
-            bind(listener, address)
-                .map_err(|source| StartServerError::Bind { listener, address, source })
+            bind(listener, address).map_err(|source| StartServerError::Bind {
+                listener,
+                address,
+                source,
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     if listening.is_empty() {
@@ -72,7 +75,11 @@ pub(crate) fn bind_all(config: &MqttServerConfig) -> Result<Vec<Listening>, Star
 }
 
 fn bind(kind: &'static str, address: SocketAddr) -> io::Result<Listening> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restarted host binds at once, whatever connections of its predecessor still linger.
     socket.set_reuse_address(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER))?;
@@ -80,5 +87,9 @@ fn bind(kind: &'static str, address: SocketAddr) -> io::Result<Listening> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let socket = TcpListener::from(socket);
-    Ok(Listening { kind, address: socket.local_addr()?, socket })
+    Ok(Listening {
+        kind,
+        address: socket.local_addr()?,
+        socket,
+    })
 }

@@ -49,7 +49,11 @@ fn payload_size(message: &Message) -> u32 {
     u32::try_from(message.payload.len()).unwrap_or(u32::MAX)
 }
 
-pub(crate) fn message_v3(packet: &v3::codec::Publish, payload: &Bytes, publisher: &ClientId) -> Message {
+pub(crate) fn message_v3(
+    packet: &v3::codec::Publish,
+    payload: &Bytes,
+    publisher: &ClientId,
+) -> Message {
     Message {
         topic: text(&packet.topic),
         payload: bytes(payload),
@@ -61,7 +65,11 @@ pub(crate) fn message_v3(packet: &v3::codec::Publish, payload: &Bytes, publisher
     }
 }
 
-pub(crate) fn message_v5(packet: &v5::codec::Publish, payload: &Bytes, publisher: &ClientId) -> Message {
+pub(crate) fn message_v5(
+    packet: &v5::codec::Publish,
+    payload: &Bytes,
+    publisher: &ClientId,
+) -> Message {
     let properties = &packet.properties;
     let expiry = properties.message_expiry_interval;
     Message {
@@ -73,7 +81,11 @@ pub(crate) fn message_v5(packet: &v5::codec::Publish, payload: &Bytes, publisher
             correlation_data: properties.correlation_data.as_ref().map(bytes),
             content_type: properties.content_type.as_ref().map(text),
             response_topic: properties.response_topic.as_ref().map(text),
-            user: properties.user_properties.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            user: properties
+                .user_properties
+                .iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
             utf8_payload: properties.is_utf8_payload,
         },
         expires_at: expiry.map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
@@ -108,7 +120,11 @@ pub(crate) fn will_v5(will: &v5::codec::LastWill, publisher: &ClientId) -> Will 
                 correlation_data: will.correlation_data.as_ref().map(bytes),
                 content_type: will.content_type.as_ref().map(text),
                 response_topic: will.response_topic.as_ref().map(text),
-                user: will.user_properties.iter().map(|(name, value)| (text(name), text(value))).collect(),
+                user: will
+                    .user_properties
+                    .iter()
+                    .map(|(name, value)| (text(name), text(value)))
+                    .collect(),
                 utf8_payload: will.is_utf8_payload.unwrap_or(false),
             },
             expires_at: None,
@@ -119,43 +135,67 @@ pub(crate) fn will_v5(will: &v5::codec::LastWill, publisher: &ClientId) -> Will 
     }
 }
 
-pub(crate) fn publish_v3(delivery: &Delivery, packet_id: Option<NonZeroU16>, dup: bool) -> v3::codec::Publish {
-    v3::codec::Publish {
+/// One PUBLISH to a client.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) delivery: Delivery,
+    /// `None`: `QoS` 0.
+    pub(crate) packet_id: Option<NonZeroU16>,
+    /// It was sent on an earlier connection.
+    pub(crate) dup: bool,
+}
+
+pub(crate) fn publish_v3(outgoing: &Outgoing) -> v3::codec::Publish {
+    let Outgoing {
+        delivery,
+        packet_id,
         dup,
+    } = outgoing;
+    v3::codec::Publish {
+        dup: *dup,
         retain: delivery.retain,
         qos: qos_to(delivery.qos),
         topic: ByteString::from(&*delivery.message.topic),
-        packet_id,
+        packet_id: *packet_id,
         payload_size: payload_size(&delivery.message),
     }
 }
 
-pub(crate) fn publish_v5(
-    delivery: &Delivery,
-    packet_id: Option<NonZeroU16>,
-    dup: bool,
-    aliases: &TopicAliases,
-) -> v5::codec::Publish {
+pub(crate) fn publish_v5(outgoing: &Outgoing, aliases: &TopicAliases) -> v5::codec::Publish {
+    let Outgoing {
+        delivery,
+        packet_id,
+        dup,
+    } = outgoing;
     let message = &delivery.message;
     let (topic, topic_alias) = aliases.shorten(&message.topic);
     let known = &message.properties;
-    let left = message.expires_at.map(|at| at.saturating_duration_since(Instant::now()));
+    let left = message
+        .expires_at
+        .map(|at| at.saturating_duration_since(Instant::now()));
     let new_text = |text: &Arc<str>| ByteString::from(&**text);
     v5::codec::Publish {
-        dup,
+        dup: *dup,
         retain: delivery.retain,
         qos: qos_to(delivery.qos),
-        packet_id,
+        packet_id: *packet_id,
         topic,
         payload_size: payload_size(message),
         properties: v5::codec::PublishProperties {
             topic_alias,
-            correlation_data: known.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data)),
+            correlation_data: known
+                .correlation_data
+                .as_ref()
+                .map(|data| Bytes::copy_from_slice(data)),
             // Rounded up: a message that may still be delivered has not expired yet.
             message_expiry_interval: left
                 .map(|left| u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)),
             content_type: known.content_type.as_ref().map(new_text),
-            user_properties: known.user.iter().map(|(name, value)| (new_text(name), new_text(value))).collect(),
+            user_properties: known
+                .user
+                .iter()
+                .map(|(name, value)| (new_text(name), new_text(value)))
+                .collect(),
             is_utf8_payload: known.utf8_payload,
             response_topic: known.response_topic.as_ref().map(new_text),
             subscription_ids: delivery.subscription_ids.clone(),
@@ -174,7 +214,10 @@ pub(crate) struct TopicAliases {
 impl TopicAliases {
     /// `client_max` is what the client's CONNECT allows.
     pub(crate) fn new(client_max: u16) -> Self {
-        Self { max: client_max.min(TOPIC_ALIASES_MAX), given: RefCell::default() }
+        Self {
+            max: client_max.min(TOPIC_ALIASES_MAX),
+            given: RefCell::default(),
+        }
     }
 
     fn shorten(&self, topic: &Arc<str>) -> (ByteString, Option<NonZeroU16>) {
@@ -183,7 +226,9 @@ impl TopicAliases {
         if let Some(alias) = given.get(topic) {
             return (ByteString::new(), Some(*alias));
         }
-        let next = u16::try_from(given.len()).unwrap_or(u16::MAX).saturating_add(1);
+        let next = u16::try_from(given.len())
+            .unwrap_or(u16::MAX)
+            .saturating_add(1);
         if next > self.max {
             return (full(), None);
         }
@@ -205,6 +250,9 @@ mod tests {
         assert_eq!(aliases.shorten(&"a".into()), ("a".into(), one));
         assert_eq!(aliases.shorten(&"a".into()), ("".into(), one));
         assert_eq!(aliases.shorten(&"b".into()), ("b".into(), None));
-        assert_eq!(TopicAliases::new(0).shorten(&"a".into()), ("a".into(), None));
+        assert_eq!(
+            TopicAliases::new(0).shorten(&"a".into()),
+            ("a".into(), None)
+        );
     }
 }

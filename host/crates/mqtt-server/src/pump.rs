@@ -1,16 +1,16 @@
 //! One local task per connection that writes what waits for the client, as fast as the client
 //! acknowledges, and that closes the socket when the broker closed the channel.
 
-use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use broker::{Delivery, NextDelivery, Outbound};
+use broker::{NextDelivery, Outbound};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use ntex::io::IoRef;
 
 use crate::link::Pumped;
+use crate::packet::Outgoing;
 use crate::writer::Writer;
 
 /// Messages that are written before other connections of the worker get their turn.
@@ -46,19 +46,24 @@ impl Pump {
             if !self.writer.is_open() {
                 return;
             }
-            match self.outbound.next(self.writer.has_credit()) {
+            match self.outbound.next(self.writer.credit()) {
                 // Who closed the channel says why, at the top.
                 NextDelivery::Gone if self.outbound.closed().is_some() => {}
                 NextDelivery::Gone => return,
-                NextDelivery::Publish { delivery, packet_id: None, .. } => {
-                    self.writer.send_once(&delivery).await;
-                }
-                NextDelivery::Publish { delivery, packet_id: Some(packet_id), again } => {
-                    let mut send = self.send(delivery, packet_id, again);
-                    // Polled once here, so that packets leave in the order they were taken.
-                    if futures_util::poll!(&mut send).is_pending() {
-                        sending.push(send);
-                    }
+                NextDelivery::Publish {
+                    delivery,
+                    packet_id,
+                    again,
+                } => {
+                    self.publish(
+                        &mut sending,
+                        Outgoing {
+                            delivery,
+                            packet_id,
+                            dup: again,
+                        },
+                    )
+                    .await;
                 }
                 NextDelivery::Release { packet_id } => {
                     self.pumped.releases.borrow_mut().insert(packet_id);
@@ -77,9 +82,20 @@ impl Pump {
         }
     }
 
-    fn send(&self, delivery: Delivery, packet_id: NonZeroU16, again: bool) -> Sending {
+    async fn publish(&self, sending: &mut FuturesUnordered<Sending>, outgoing: Outgoing) {
+        let Some(packet_id) = outgoing.packet_id else {
+            return self.writer.send_once(&outgoing).await;
+        };
         let outbound = self.outbound.clone();
-        Box::pin(self.writer.clone().send_acknowledged(outbound, delivery, packet_id, again))
+        let mut send: Sending = Box::pin(
+            self.writer
+                .clone()
+                .send_acknowledged(outbound, outgoing, packet_id),
+        );
+        // Polled once here, so that packets leave in the order they were taken.
+        if futures_util::poll!(&mut send).is_pending() {
+            sending.push(send);
+        }
     }
 
     async fn wait(&self, sending: &mut FuturesUnordered<Sending>, for_credit: bool) {
@@ -87,7 +103,7 @@ impl Pump {
             biased;
             () = self.outbound.changed() => {}
             Some(()) = sending.next(), if !sending.is_empty() => {}
-            () = self.writer.credit(), if for_credit => {}
+            () = self.writer.credit_again(), if for_credit => {}
         }
     }
 }

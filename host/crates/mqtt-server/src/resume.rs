@@ -1,4 +1,4 @@
-//! Lets QoS 2 survive a reconnect: sees packets before ntex-mqtt's dispatcher, whose book-keeping
+//! Lets `QoS` 2 survive a reconnect: sees packets before ntex-mqtt's dispatcher, whose book-keeping
 //! knows one connection only.
 //!
 //! A PUBREL frees the packet id in the session, also when its PUBLISH came on an earlier connection
@@ -88,7 +88,10 @@ macro_rules! resume {
             // Without it the dispatcher's readiness would never be looked at again.
             ntex::service::forward_bind!($version::Session<Link>, 0);
 
-            async fn ready(&self, ctx: Ctx<'_, Self, $version::Session<Link>>) -> Result<(), S::Error> {
+            async fn ready(
+                &self,
+                ctx: Ctx<'_, Self, $version::Session<Link>>,
+            ) -> Result<(), S::Error> {
                 ctx.ready(&self.0).await
             }
 

@@ -26,7 +26,7 @@ use crate::listen::{self, Listening, StartServerError};
 use crate::resume::Resume;
 use crate::{MqttServerConfig, v3, v5, websocket};
 
-/// Messages with QoS 1 or 2 that may be in flight towards one client, or from it.
+/// Messages with `QoS` 1 or 2 that may be in flight towards one client, or from it.
 pub(crate) const MAX_IN_FLIGHT: u16 = 64;
 /// How often the broker looks for wills and sessions that are due.
 const TICK: Duration = Duration::from_millis(500);
@@ -71,7 +71,10 @@ impl MqttServer {
             let matching = listening.iter().filter(move |one| one.kind == kind);
             matching.map(|one| one.address).collect()
         };
-        let addresses = BoundAddresses { tcp: of_kind("tcp"), ws: of_kind("ws") };
+        let addresses = BoundAddresses {
+            tcp: of_kind("tcp"),
+            ws: of_kind("ws"),
+        };
         let live = Arc::<Live>::default();
         let serving = Serving {
             config: Arc::new(config),
@@ -85,7 +88,13 @@ impl MqttServer {
             .spawn(move || serving.run(listening, started))
             .map_err(|source| StartServerError::Thread { source })?;
         let control = control.recv().map_err(|_| StartServerError::Stopped)?;
-        Ok(Self { broker, addresses, live, control, thread })
+        Ok(Self {
+            broker,
+            addresses,
+            live,
+            control,
+            thread,
+        })
     }
 
     /// Where it listens.
@@ -100,8 +109,14 @@ impl MqttServer {
     pub async fn shutdown(self, grace: Duration) {
         self.control.pause().await;
         self.broker.shutdown();
-        if tokio::time::timeout(grace, self.live.empty()).await.is_err() {
-            tracing::warn!(connections = self.live.count(), "connections are dropped at shutdown");
+        if tokio::time::timeout(grace, self.live.empty())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.live.count(),
+                "connections are dropped at shutdown"
+            );
         }
         self.control.stop(true).await;
         let thread = self.thread;
@@ -143,13 +158,22 @@ impl Serving {
     }
 
     fn listen(&self, listening: Vec<Listening>) -> io::Result<Server> {
-        let per_worker = self.broker.config().connections_max.saturating_add(UNCONNECTED_MAX);
+        let per_worker = self
+            .broker
+            .config()
+            .connections_max
+            .saturating_add(UNCONNECTED_MAX);
         let mut builder = ntex::server::build()
             .workers(self.config.workers.get())
             .max_connections(per_worker)
             .graceful_shutdown_timeout(WORKER_STOP)
             .disable_signals();
-        for Listening { kind, address, socket } in listening {
+        for Listening {
+            kind,
+            address,
+            socket,
+        } in listening
+        {
             let gate = Gate {
                 broker: Arc::clone(&self.broker),
                 sink: Arc::clone(&self.sink),

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig};
 use domain::{
-    Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId, RefuseConnectError,
-    Sequence, StatusSink, SystemClock,
+    Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId,
+    RefuseConnectError, Sequence, StatusSink, SystemClock,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -45,7 +45,10 @@ impl RecordingSink {
     fn events(&self, count: usize) -> Vec<String> {
         let mut lines = self.lines.lock();
         while lines.len() < count {
-            assert!(!self.added.wait_for(&mut lines, PATIENCE).timed_out(), "only {lines:?}");
+            assert!(
+                !self.added.wait_for(&mut lines, PATIENCE).timed_out(),
+                "only {lines:?}"
+            );
         }
         lines.clone()
     }
@@ -65,7 +68,11 @@ impl StatusSink for RecordingSink {
         self.facts.lock().push(Arc::clone(channel));
         self.record(format!("{} connect", channel.client_id));
         let opened = Sequence(self.sequence.fetch_add(1, Ordering::SeqCst));
-        ChannelTicket { incarnation: None, opened, opened_at_ms: 1 }
+        ChannelTicket {
+            incarnation: None,
+            opened,
+            opened_at_ms: 1,
+        }
     }
 
     fn closing(
@@ -75,11 +82,18 @@ impl StatusSink for RecordingSink {
         event_type: EventType,
         reason: CloseReason,
     ) {
-        self.record(format!("{} {} {}", channel.client_id, event_type.as_str(), reason.as_str()));
+        self.record(format!(
+            "{} {} {}",
+            channel.client_id,
+            event_type.as_str(),
+            reason.as_str()
+        ));
     }
 
     fn committed(&self) -> BoxFuture<'static, bool> {
-        Box::pin(std::future::ready(!self.commits_fail.load(Ordering::SeqCst)))
+        Box::pin(std::future::ready(
+            !self.commits_fail.load(Ordering::SeqCst),
+        ))
     }
 }
 
@@ -119,11 +133,23 @@ impl Host {
         change(&mut config);
         let sink = Arc::<RecordingSink>::default();
         let limits = BrokerConfig::with_connections_max(1_000);
-        let broker = Broker::new(limits, Arc::clone(&sink) as Arc<dyn StatusSink>, Arc::new(SystemClock));
+        let broker = Broker::new(
+            limits,
+            Arc::clone(&sink) as Arc<dyn StatusSink>,
+            Arc::new(SystemClock),
+        );
         let as_sink = Arc::clone(&sink) as Arc<dyn StatusSink>;
         let server = MqttServer::start(config, Arc::clone(&broker), as_sink).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        Self { sink, broker, server: Some(server), runtime }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            sink,
+            broker,
+            server: Some(server),
+            runtime,
+        }
     }
 
     fn tcp(&self) -> SocketAddr {
@@ -137,7 +163,9 @@ impl Host {
     fn shutdown(&mut self, grace: Duration) {
         if let Some(server) = self.server.take() {
             self.runtime.block_on(async {
-                tokio::time::timeout(PATIENCE, server.shutdown(grace)).await.expect("the server stops");
+                tokio::time::timeout(PATIENCE, server.shutdown(grace))
+                    .await
+                    .expect("the server stops");
             });
         }
     }

@@ -8,9 +8,7 @@ use ntex::io::types::PeerAddr;
 use ntex::time::Seconds;
 use ntex_mqtt::v3::codec::{ConnectAckReason, Encoded};
 use ntex_mqtt::v3::control::Subscribe;
-use ntex_mqtt::v3::{
-    Connect, ConnectAck, ProtocolMessage, ProtocolMessageAck, Publish, Session,
-};
+use ntex_mqtt::v3::{Connect, ConnectAck, ProtocolMessage, ProtocolMessageAck, Publish, Session};
 use ntex_mqtt::{Control, QoS};
 
 use crate::admission::{Admitted, Gate, Hello, Refusal, RefusalKind};
@@ -47,19 +45,31 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
         clean_start: packet.clean_session,
         session_expiry_seconds: if packet.clean_session { 0 } else { u32::MAX },
     };
-    let will = |client_id: &_| packet.last_will.as_ref().map(|will| packet::will_v3(will, client_id));
+    let will = |client_id: &_| {
+        packet
+            .last_will
+            .as_ref()
+            .map(|will| packet::will_v3(will, client_id))
+    };
     let admitted = match gate.admit(hello, will).await {
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(connect.failed(code(&refusal))),
     };
-    let Admitted { link, outbound, session_present, .. } = admitted;
+    let Admitted {
+        link,
+        outbound,
+        session_present,
+        ..
+    } = admitted;
     let pump = Pump {
         writer: Writer::V3(connect.sink()),
         io: connect.io().get_ref(),
         outbound,
         pumped: Rc::clone(&link.pumped),
     };
-    let mut ack = connect.ack(link, session_present).max_send(Some(MAX_IN_FLIGHT));
+    let mut ack = connect
+        .ack(link, session_present)
+        .max_send(Some(MAX_IN_FLIGHT));
     if packet.keep_alive == 0 {
         ack = ack.idle_timeout(Seconds::ZERO);
     }
@@ -67,12 +77,19 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
     Ok(ack)
 }
 
-pub(crate) async fn publish(session: &Session<Link>, publish: Publish, bytes_max: u32) -> Result<(), Fault> {
+pub(crate) async fn publish(
+    session: &Session<Link>,
+    publish: Publish,
+    bytes_max: u32,
+) -> Result<(), Fault> {
     let packet = publish.packet();
     if packet.payload_size > bytes_max {
         return Err(Fault(CloseReason::PacketTooLarge));
     }
-    let payload = publish.read_all().await.map_err(|_| Fault(CloseReason::ConnectionLost))?;
+    let payload = publish
+        .read_all()
+        .await
+        .map_err(|_| Fault(CloseReason::ConnectionLost))?;
     let connection = &session.connection;
     let message: Message = packet::message_v3(packet, &payload, &connection.facts().client_id);
     let packet_id = packet.packet_id.filter(|_| packet.qos == QoS::ExactlyOnce);
@@ -91,7 +108,7 @@ pub(crate) fn protocol(session: &Session<Link>, message: ProtocolMessage) -> Pro
         ProtocolMessage::Unsubscribe(packet) => {
             for filter in packet.iter() {
                 // UNSUBACK of MQTT 3.1.1 says nothing about filters that were not there.
-                let _: bool = connection.unsubscribe(filter);
+                connection.unsubscribe(filter);
             }
             packet.ack()
         }
@@ -114,7 +131,8 @@ fn subscribe(session: &Session<Link>, mut packet: Subscribe) -> ProtocolMessageA
             retain_as_published: false,
             id: None,
         };
-        let added: Result<bool, SubscribeError> = connection.subscribe(subscription.topic(), options);
+        let added: Result<bool, SubscribeError> =
+            connection.subscribe(subscription.topic(), options);
         match added {
             Ok(_) => {
                 subscription.confirm(subscription.qos());
@@ -138,4 +156,3 @@ pub(crate) fn control(session: &Session<Link>, control: &Control<Fault>) -> Opti
     }
     None
 }
-

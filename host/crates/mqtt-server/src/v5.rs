@@ -35,7 +35,11 @@ fn refuse(connect: Connect, refusal: &Refusal) -> ConnectAck<Link> {
         RefusalKind::WillTopic => ConnectAckReason::TopicNameInvalid,
     };
     let reason_string = Some(ByteString::from(refusal.text.as_str()));
-    connect.fail_with(codec::ConnectAck { reason_code, reason_string, ..codec::ConnectAck::default() })
+    connect.fail_with(codec::ConnectAck {
+        reason_code,
+        reason_string,
+        ..codec::ConnectAck::default()
+    })
 }
 
 pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectAck<Link>, Fault> {
@@ -53,14 +57,28 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
         clean_start: packet.clean_start,
         session_expiry_seconds: packet.session_expiry_interval_secs,
     };
-    let will = |client_id: &_| packet.last_will.as_ref().map(|will| packet::will_v5(will, client_id));
+    let will = |client_id: &_| {
+        packet
+            .last_will
+            .as_ref()
+            .map(|will| packet::will_v5(will, client_id))
+    };
     let admitted = match gate.admit(hello, will).await {
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(refuse(connect, &refusal)),
     };
-    let Admitted { link, outbound, client_id, session_present, session_expiry_seconds } = admitted;
+    let Admitted {
+        link,
+        outbound,
+        client_id,
+        session_present,
+        session_expiry_seconds,
+    } = admitted;
     let pump = Pump {
-        writer: Writer::V5(connect.sink(), Rc::new(TopicAliases::new(packet.topic_alias_max))),
+        writer: Writer::V5(
+            connect.sink(),
+            Rc::new(TopicAliases::new(packet.topic_alias_max)),
+        ),
         io: connect.io().get_ref(),
         outbound,
         pumped: Rc::clone(&link.pumped),
@@ -80,7 +98,11 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
 
 /// 1.5 times the client's keep alive [MQTT-3.1.2-22]. Above the limit, Server Keep Alive says what
 /// holds instead; ntex closes after 1.2 times of that one.
-fn keep_alive(ack: ConnectAck<Link>, client_seconds: u16, config: &MqttServerConfig) -> ConnectAck<Link> {
+fn keep_alive(
+    ack: ConnectAck<Link>,
+    client_seconds: u16,
+    config: &MqttServerConfig,
+) -> ConnectAck<Link> {
     let max = u16::try_from(config.keep_alive_max.as_secs()).unwrap_or(u16::MAX);
     if max > 0 && (client_seconds == 0 || client_seconds > max) {
         return ack.with(|ack| ack.server_keepalive_sec = Some(max));
@@ -91,12 +113,19 @@ fn keep_alive(ack: ConnectAck<Link>, client_seconds: u16, config: &MqttServerCon
     }
 }
 
-pub(crate) async fn publish(session: &Session<Link>, publish: Publish, bytes_max: u32) -> Result<PublishAck, Fault> {
+pub(crate) async fn publish(
+    session: &Session<Link>,
+    publish: Publish,
+    bytes_max: u32,
+) -> Result<PublishAck, Fault> {
     let packet = publish.packet();
     if packet.payload_size > bytes_max {
         return Err(Fault(CloseReason::PacketTooLarge));
     }
-    let payload = publish.read_all().await.map_err(|_| Fault(CloseReason::ConnectionLost))?;
+    let payload = publish
+        .read_all()
+        .await
+        .map_err(|_| Fault(CloseReason::ConnectionLost))?;
     let connection = &session.connection;
     let message = packet::message_v5(packet, &payload, &connection.facts().client_id);
     let packet_id = packet.packet_id.filter(|_| packet.qos == QoS::ExactlyOnce);
@@ -123,7 +152,9 @@ fn disconnect(session: &Session<Link>, packet: Disconnect) -> ProtocolMessageAck
         // Any other reason wants the will, too: only 0x00 deletes it [MQTT-3.14.4-3].
         _ => CloseReason::ClientDisconnectWithWill,
     };
-    session.connection.disconnect(reason, packet.packet().session_expiry_interval_secs);
+    session
+        .connection
+        .disconnect(reason, packet.packet().session_expiry_interval_secs);
     packet.ack()
 }
 
@@ -176,7 +207,9 @@ fn unsubscribe(session: &Session<Link>, mut packet: Unsubscribe) -> ProtocolMess
 }
 
 pub(crate) fn control(session: &Session<Link>, control: &Control<Fault>) -> Option<Encoded> {
-    let Control::Stop(stop) = control else { return None };
+    let Control::Stop(stop) = control else {
+        return None;
+    };
     let reason = close_reason::of_stop(stop);
     session.socket_closed(reason);
     // For protocol errors ntex itself sends the matching DISCONNECT.

@@ -21,7 +21,9 @@ pub(crate) fn service<F: Filter>(
     packet_bytes_max: usize,
 ) -> impl Service<(), Io<F>, Res = (), Error = DispatchError> {
     let frame_bytes_max = packet_bytes_max.saturating_mul(2).max(FRAME_BYTES_MIN);
-    let plain = async |_| Ok::<_, io::Error>(Response::NotFound().body("mqtt over websocket is at /mqtt\n"));
+    let plain = async |_| {
+        Ok::<_, io::Error>(Response::NotFound().body("mqtt over websocket is at /mqtt\n"))
+    };
     HttpService::new(plain).h1_control(async move |message: h1::Control<_, _>| {
         let ack = match message {
             h1::Control::Upgrade(upgrade) => {
@@ -59,12 +61,20 @@ async fn accept<F: Filter>(
         Err(status) => (Response::new(status), false),
     };
     let head = h1::Message::Item((response.drop_body(), BodySize::Empty));
-    io.send(head, codec).await.map_err(|error| io::Error::other(format!("{error:?}")))?;
+    io.send(head, codec)
+        .await
+        .map_err(|error| io::Error::other(format!("{error:?}")))?;
     Ok(accepted.then(|| WsTransport::create(io, Codec::new().max_size(frame_bytes_max))))
 }
 
 /// `mqtt` if the client offers it; `mqttv3.1` is what old clients say for 3.1.1.
 fn subprotocol(request: &Request) -> Option<&'static str> {
-    let offered = request.headers().get("sec-websocket-protocol")?.to_str().ok()?;
-    ["mqtt", "mqttv3.1"].into_iter().find(|known| offered.split(',').any(|one| one.trim() == *known))
+    let offered = request
+        .headers()
+        .get("sec-websocket-protocol")?
+        .to_str()
+        .ok()?;
+    ["mqtt", "mqttv3.1"]
+        .into_iter()
+        .find(|known| offered.split(',').any(|one| one.trim() == *known))
 }

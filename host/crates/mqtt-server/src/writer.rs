@@ -3,14 +3,14 @@
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
-use broker::{Delivery, Outbound, QoS};
+use broker::{Credit, Outbound, QoS};
 use domain::CloseReason;
 use ntex::io::IoRef;
 use ntex_mqtt::error::SendPacketError;
 use ntex_mqtt::{v3, v5};
 
-use crate::packet::{self, TopicAliases};
 use crate::close_reason;
+use crate::packet::{self, Outgoing, TopicAliases};
 
 /// A connection's sink, with what its version needs.
 #[derive(Clone, Debug)]
@@ -20,11 +20,16 @@ pub(crate) enum Writer {
 }
 
 impl Writer {
-    /// Whether one more message with QoS 1 or 2 may be in flight.
-    pub(crate) fn has_credit(&self) -> bool {
-        match self {
+    /// Whether one more message with `QoS` 1 or 2 may be in flight.
+    pub(crate) fn credit(&self) -> Credit {
+        let ready = match self {
             Self::V3(sink) => sink.is_ready(),
             Self::V5(sink, _) => sink.is_ready(),
+        };
+        if ready {
+            Credit::Available
+        } else {
+            Credit::Exhausted
         }
     }
 
@@ -36,7 +41,7 @@ impl Writer {
     }
 
     /// Ends when there is credit, or when the connection is closed.
-    pub(crate) async fn credit(&self) {
+    pub(crate) async fn credit_again(&self) {
         match self {
             Self::V3(sink) => sink.ready().await,
             Self::V5(sink, _) => sink.ready().await,
@@ -54,36 +59,35 @@ impl Writer {
         }
     }
 
-    /// Sends with QoS 0.
-    pub(crate) async fn send_once(&self, delivery: &Delivery) {
-        let payload = packet::payload(&delivery.message);
+    /// Sends with `QoS` 0.
+    pub(crate) async fn send_once(&self, outgoing: &Outgoing) {
+        let payload = packet::payload(&outgoing.delivery.message);
         let sent = match self {
             Self::V3(sink) => {
-                let packet = packet::publish_v3(delivery, None, false);
+                let packet = packet::publish_v3(outgoing);
                 sink.publish_pkt(packet).send_at_most_once(payload).await
             }
             Self::V5(sink, aliases) => {
-                let packet = packet::publish_v5(delivery, None, false, aliases);
+                let packet = packet::publish_v5(outgoing, aliases);
                 sink.publish_pkt(packet).send_at_most_once(payload).await
             }
         };
         log_unsent(sent);
     }
 
-    /// Sends with QoS 1 or 2 and ends when the client acknowledged, or when the connection is closed:
+    /// Sends with `QoS` 1 or 2 and ends when the client acknowledged, or when the connection is closed:
     /// then the message stays in flight.
     pub(crate) async fn send_acknowledged(
         self,
         outbound: Outbound,
-        delivery: Delivery,
+        outgoing: Outgoing,
         packet_id: NonZeroU16,
-        dup: bool,
     ) {
         let sent = match &self {
-            Self::V3(sink) => send_v3(sink, &outbound, &delivery, packet_id, dup).await,
+            Self::V3(sink) => send_v3(sink, &outbound, &outgoing, packet_id).await,
             Self::V5(sink, aliases) => {
-                let packet = packet::publish_v5(&delivery, Some(packet_id), dup, aliases);
-                send_v5(sink, packet, &outbound, &delivery).await
+                let publish = sink.publish_pkt(packet::publish_v5(&outgoing, aliases));
+                send_v5(publish, &outbound, &outgoing, packet_id).await
             }
         };
         if sent != Err(SendPacketError::Disconnected) {
@@ -98,7 +102,10 @@ impl Writer {
         let sent = match self {
             Self::V3(_) => {
                 let packet = v3::codec::Packet::PublishRelease { packet_id };
-                io.encode(v3::codec::Encoded::Packet(packet), &v3::codec::Codec::default())
+                io.encode(
+                    v3::codec::Encoded::Packet(packet),
+                    &v3::codec::Codec::default(),
+                )
             }
             Self::V5(..) => {
                 let packet = v5::codec::Packet::PublishRelease(v5::codec::PublishAck2 {
@@ -107,7 +114,10 @@ impl Writer {
                     properties: Vec::new(),
                     reason_string: None,
                 });
-                io.encode(v5::codec::Encoded::Packet(packet), &v5::codec::Codec::default())
+                io.encode(
+                    v5::codec::Encoded::Packet(packet),
+                    &v5::codec::Codec::default(),
+                )
             }
         };
         log_unsent(sent.map_err(SendPacketError::from));
@@ -125,13 +135,12 @@ fn log_unsent(sent: Result<(), SendPacketError>) {
 async fn send_v3(
     sink: &v3::MqttSink,
     outbound: &Outbound,
-    delivery: &Delivery,
+    outgoing: &Outgoing,
     packet_id: NonZeroU16,
-    dup: bool,
 ) -> Result<(), SendPacketError> {
-    let publish = sink.publish_pkt(packet::publish_v3(delivery, Some(packet_id), dup));
-    let payload = packet::payload(&delivery.message);
-    if delivery.qos == QoS::ExactlyOnce {
+    let publish = sink.publish_pkt(packet::publish_v3(outgoing));
+    let payload = packet::payload(&outgoing.delivery.message);
+    if outgoing.delivery.qos == QoS::ExactlyOnce {
         let received = publish.send_exactly_once(payload).await?;
         outbound.received(packet_id);
         received.release().await
@@ -141,21 +150,17 @@ async fn send_v3(
 }
 
 async fn send_v5(
-    sink: &v5::MqttSink,
-    packet: v5::codec::Publish,
+    publish: v5::PublishBuilder,
     outbound: &Outbound,
-    delivery: &Delivery,
+    outgoing: &Outgoing,
+    packet_id: NonZeroU16,
 ) -> Result<(), SendPacketError> {
-    let packet_id = packet.packet_id;
-    let publish = sink.publish_pkt(packet);
-    let payload = packet::payload(&delivery.message);
-    if delivery.qos != QoS::ExactlyOnce {
+    let payload = packet::payload(&outgoing.delivery.message);
+    if outgoing.delivery.qos != QoS::ExactlyOnce {
         return publish.send_at_least_once(payload).await.map(drop);
     }
     let received = publish.send_exactly_once(payload).await?;
-    if let Some(packet_id) = packet_id {
-        outbound.received(packet_id);
-    }
+    outbound.received(packet_id);
     match received.release().await {
         // The client refused the message in its PUBREC: nothing is to be released.
         Err(SendPacketError::UnexpectedRelease) => Ok(()),

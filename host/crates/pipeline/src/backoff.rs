@@ -13,12 +13,19 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// The pause before try n is random between half of and `first * 2^n`, at most `cap`.
     pub(crate) fn new(first: Duration, cap: Duration) -> Self {
-        Self { first, cap, tries: 0 }
+        Self {
+            first,
+            cap,
+            tries: 0,
+        }
     }
 
     /// The next pause.
     pub(crate) fn next(&mut self) -> Duration {
-        let ceiling = self.first.saturating_mul(1 << self.tries.min(16)).min(self.cap);
+        let ceiling = self
+            .first
+            .saturating_mul(1 << self.tries.min(16))
+            .min(self.cap);
         self.tries = self.tries.saturating_add(1);
         // A random channel id is the crate's one source of randomness; eight bits are plenty.
         let byte = domain::ChannelId::random().0.last().copied().unwrap_or(0);

@@ -87,10 +87,18 @@ impl Control {
                 Ok((intent, next))
             })
             .await?;
-        for (id, active) in &next.incarnations {
+        // In the order of the records: a hash map has none.
+        for id in intent.incarnations.keys() {
+            let Some(active) = next.incarnations.get(id) else {
+                continue;
+            };
             let before = previous.incarnations.get(id).map_or(0, |it| it.generation);
             if active.generation > before {
-                let outcome = if active.mapper.is_ok() { "active" } else { "failed" };
+                let outcome = if active.mapper.is_ok() {
+                    "active"
+                } else {
+                    "failed"
+                };
                 self.metrics.swapped(outcome);
             }
         }
@@ -118,7 +126,10 @@ impl Control {
             rule_id: record.rule_id.clone(),
             group_id: record.group_id.clone(),
             destination: record.destination.clone(),
-            instance: self.configured.get(&record.destination.instance_id).cloned(),
+            instance: self
+                .configured
+                .get(&record.destination.instance_id)
+                .cloned(),
             predecessors,
             feed: self.feeds.feed(record.id, &self.outbox),
             outbox: Arc::clone(&self.outbox),

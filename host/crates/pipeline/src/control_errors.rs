@@ -8,7 +8,10 @@ use crate::control::{ControlCode, ControlError};
 pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> ControlError {
     let chain = ErrorChain(error).to_string();
     tracing::error!(error = %chain, "store failed");
-    ControlError::new(ControlCode::StoreFailed, format!("the store failed: {chain}"))
+    ControlError::new(
+        ControlCode::StoreFailed,
+        format!("the store failed: {chain}"),
+    )
 }
 
 pub(crate) fn inspect(error: &InspectPluginError) -> ControlError {
@@ -24,7 +27,9 @@ pub(crate) fn inspect(error: &InspectPluginError) -> ControlError {
 pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
     match error {
         CompilePluginError::Inspect(error) => inspect(error),
-        other => ControlError::new(ControlCode::NotAComponent, ErrorChain(other).to_string()),
+        other @ CompilePluginError::Compile { .. } => {
+            ControlError::new(ControlCode::NotAComponent, ErrorChain(other).to_string())
+        }
     }
 }
 
@@ -52,11 +57,15 @@ pub(crate) fn route(error: &RouteError) -> ControlError {
         }
         RouteError::Unreachable { .. } => ControlError::new(
             ControlCode::RocketmqUnreachable,
-            format!("{error}; start it or correct name-servers, or save the rule all the same with force=true (--force)"),
+            format!(
+                "{error}; start it or correct name-servers, or save the rule all the same with force=true (--force)"
+            ),
         ),
         RouteError::Denied { .. } => ControlError::new(
             ControlCode::RocketmqDenied,
-            format!("{error}; check the access key of the instance and its permission for the topic"),
+            format!(
+                "{error}; check the access key of the instance and its permission for the topic"
+            ),
         ),
     }
 }

@@ -35,7 +35,8 @@ impl Couriers {
             return;
         }
         healths.insert(context.incarnation, Arc::clone(&context.health));
-        self.tasks.spawn(courier::run(context, self.shutdown.clone()));
+        self.tasks
+            .spawn(courier::run(context, self.shutdown.clone()));
     }
 
     pub(crate) fn is_running(&self, incarnation: IncarnationId) -> bool {

@@ -49,7 +49,12 @@ pub(crate) struct Feed {
 impl Feed {
     fn new(incarnation: IncarnationId, outbox: Arc<Outbox>) -> Self {
         // Whatever an earlier run left is on disk only.
-        let lane = || Mutex::new(Lane { is_behind: true, ..Lane::default() });
+        let lane = || {
+            Mutex::new(Lane {
+                is_behind: true,
+                ..Lane::default()
+            })
+        };
         Self {
             incarnation,
             outbox,
@@ -70,13 +75,18 @@ impl Feed {
         for lane in &self.lanes {
             let mut lane = lane.lock();
             let dropped = lane.events.len();
-            *lane = Lane { is_behind: true, ..Lane::default() };
+            *lane = Lane {
+                is_behind: true,
+                ..Lane::default()
+            };
             self.in_memory.fetch_sub(dropped, Ordering::Relaxed);
         }
     }
 
     fn push(&self, event: &Arc<PendingEvent>) {
-        let Some(lane) = self.lanes.get(usize::from(event.slot.0)) else { return };
+        let Some(lane) = self.lanes.get(usize::from(event.slot.0)) else {
+            return;
+        };
         let mut lane = lane.lock();
         if event.event.sequence <= lane.taken.0 {
             return;
@@ -109,7 +119,9 @@ impl Feed {
         slot: Slot,
         count_max: usize,
     ) -> Result<Vec<Arc<PendingEvent>>, TakeEventsError> {
-        let Some(lane) = self.lanes.get(usize::from(slot.0)) else { return Ok(Vec::new()) };
+        let Some(lane) = self.lanes.get(usize::from(slot.0)) else {
+            return Ok(Vec::new());
+        };
         let after = {
             let mut lane = lane.lock();
             if !lane.events.is_empty() {
@@ -129,7 +141,8 @@ impl Feed {
             lane.taken.0
         };
         let (outbox, incarnation) = (Arc::clone(&self.outbox), self.incarnation);
-        let read = tokio::task::spawn_blocking(move || outbox.take(incarnation, slot, after, count_max));
+        let read =
+            tokio::task::spawn_blocking(move || outbox.take(incarnation, slot, after, count_max));
         let result = match read.await {
             Ok(result) => result,
             // The runtime is going down; the events stay on disk.

@@ -40,7 +40,14 @@ impl Groups {
             .map(|group| (group, Standing::Present))
             .chain(deleted.map(|group| (group, Standing::Deleted)))
             .collect();
-        (Self { known: RwLock::new(known), is_auto_create, new }, receiver)
+        (
+            Self {
+                known: RwLock::new(known),
+                is_auto_create,
+                new,
+            },
+            receiver,
+        )
     }
 
     /// Whether a client of `group` may connect; makes the group if that is allowed.

@@ -25,7 +25,13 @@ pub(crate) struct HealthCell {
 impl HealthCell {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let since_ms = clock.now_ms();
-        Self { clock, state: Mutex::new(State { problems: BTreeMap::new(), since_ms }) }
+        Self {
+            clock,
+            state: Mutex::new(State {
+                problems: BTreeMap::new(),
+                since_ms,
+            }),
+        }
     }
 
     /// Reports a problem of `part`. True if the part was fine before.
@@ -57,6 +63,13 @@ impl HealthCell {
             Health::Retrying => 1,
             Health::Running | Health::Disabled | Health::Draining => 0,
         };
-        (state.problems.values().max_by_key(|(health, _)| rank(*health)).cloned(), state.since_ms)
+        (
+            state
+                .problems
+                .values()
+                .max_by_key(|(health, _)| rank(*health))
+                .cloned(),
+            state.since_ms,
+        )
     }
 }

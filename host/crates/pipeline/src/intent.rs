@@ -24,9 +24,16 @@ pub(crate) struct Intent {
 impl Intent {
     /// Reads everything. Blocks.
     pub(crate) fn read(meta: &MetaStore) -> Result<Self, MetaStoreError> {
-        let rules: BTreeMap<_, _> =
-            meta.rules()?.into_iter().map(|rule| (rule.draft.rule_id.clone(), rule)).collect();
-        let incarnations = meta.incarnations()?.into_iter().map(|it| (it.id, it)).collect();
+        let rules: BTreeMap<_, _> = meta
+            .rules()?
+            .into_iter()
+            .map(|rule| (rule.draft.rule_id.clone(), rule))
+            .collect();
+        let incarnations = meta
+            .incarnations()?
+            .into_iter()
+            .map(|it| (it.id, it))
+            .collect();
         let mut plugins: BTreeMap<PluginName, Vec<PluginRecord>> = BTreeMap::new();
         for record in meta.plugins()? {
             plugins.entry(record.name.clone()).or_default().push(record);
@@ -41,12 +48,19 @@ impl Intent {
                 resolved.insert(rule_id.clone(), version);
             }
         }
-        Ok(Self { rules, incarnations, plugins, resolved })
+        Ok(Self {
+            rules,
+            incarnations,
+            plugins,
+            resolved,
+        })
     }
 
     /// The rule that records the events of `group`, enabled or not.
     pub(crate) fn rule_of_group(&self, group: &GroupId) -> Option<&Rule> {
-        self.rules.values().find(|rule| rule.draft.group_id == *group)
+        self.rules
+            .values()
+            .find(|rule| rule.draft.group_id == *group)
     }
 
     /// The version that `selector` names. `resolved` is what `latest` means; without it, the

@@ -50,11 +50,15 @@ pub(crate) struct Metrics {
 
 fn call_buckets() -> Histogram {
     // A warm call takes microseconds, a deadline is 10 ms by default.
-    Histogram::new([1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 1e-1])
+    Histogram::new([
+        1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 1e-1,
+    ])
 }
 
 fn delivery_buckets() -> Histogram {
-    Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0])
+    Histogram::new([
+        0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0,
+    ])
 }
 
 impl Metrics {
@@ -77,34 +81,64 @@ impl Metrics {
             "From the event to its storage by RocketMQ",
             deliveries.clone(),
         );
-        registry.register("rocketmq_sends", "Batches offered to RocketMQ", sends.clone());
+        registry.register(
+            "rocketmq_sends",
+            "Batches offered to RocketMQ",
+            sends.clone(),
+        );
         registry.register("plugin_swaps", "Mappers that took over", swaps.clone());
         registry.register(
             "courier_restarts",
             "Couriers that were restarted after a panic",
             courier_restarts.clone(),
         );
-        Self { registry: Mutex::new(registry), calls, faults, deliveries, sends, swaps, courier_restarts }
+        Self {
+            registry: Mutex::new(registry),
+            calls,
+            faults,
+            deliveries,
+            sends,
+            swaps,
+            courier_restarts,
+        }
     }
 
     pub(crate) fn mapped(&self, rule_id: &RuleId, elapsed: Duration, events: usize) {
         let events = u32::try_from(events.max(1)).unwrap_or(u32::MAX);
-        let label = RuleLabel { rule_id: rule_id.to_string() };
-        self.calls.get_or_create(&label).observe(elapsed.as_secs_f64() / f64::from(events));
+        let label = RuleLabel {
+            rule_id: rule_id.to_string(),
+        };
+        self.calls
+            .get_or_create(&label)
+            .observe(elapsed.as_secs_f64() / f64::from(events));
     }
 
     pub(crate) fn faulted(&self, rule_id: &RuleId, fault: &'static str) {
-        self.faults.get_or_create(&FaultLabels { rule_id: rule_id.to_string(), fault }).inc();
+        self.faults
+            .get_or_create(&FaultLabels {
+                rule_id: rule_id.to_string(),
+                fault,
+            })
+            .inc();
     }
 
     pub(crate) fn delivered(&self, rule_id: &RuleId, age_ms: u64) {
-        let label = RuleLabel { rule_id: rule_id.to_string() };
+        let label = RuleLabel {
+            rule_id: rule_id.to_string(),
+        };
         let age = Duration::from_millis(age_ms);
-        self.deliveries.get_or_create(&label).observe(age.as_secs_f64());
+        self.deliveries
+            .get_or_create(&label)
+            .observe(age.as_secs_f64());
     }
 
     pub(crate) fn sent(&self, instance: &InstanceId, outcome: &'static str) {
-        self.sends.get_or_create(&SendLabels { instance: instance.to_string(), outcome }).inc();
+        self.sends
+            .get_or_create(&SendLabels {
+                instance: instance.to_string(),
+                outcome,
+            })
+            .inc();
     }
 
     pub(crate) fn swapped(&self, outcome: &'static str) {
@@ -113,7 +147,11 @@ impl Metrics {
 
     /// Everything as OpenMetrics text without its last line `# EOF`, since others add theirs;
     /// `status` holds what is counted elsewhere.
-    pub(crate) fn render(&self, status: &PipelineStatus, observed: &[(&'static str, [u64; 4])]) -> String {
+    pub(crate) fn render(
+        &self,
+        status: &PipelineStatus,
+        observed: &[(&'static str, [u64; 4])],
+    ) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail; the encoder's signature is about other writers.
         let _: std::fmt::Result = encode(&mut text, &self.registry.lock());
@@ -122,17 +160,30 @@ impl Metrics {
         status_events(&mut text, observed);
         rule_events(&mut text, status);
         let mut gauge = |name: &str, help: &str, value: f64| {
-            let _: std::fmt::Result =
-                write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+            let _: std::fmt::Result = write!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
+            );
         };
-        gauge("rulemill_outbox_bytes", "Bytes of pending events", bytes_as_f64(status.outbox_bytes));
+        gauge(
+            "rulemill_outbox_bytes",
+            "Bytes of pending events",
+            bytes_as_f64(status.outbox_bytes),
+        );
         let oldest = Duration::from_millis(status.outbox_oldest_ms).as_secs_f64();
-        gauge("rulemill_outbox_oldest_seconds", "Age of the oldest pending event", oldest);
+        gauge(
+            "rulemill_outbox_oldest_seconds",
+            "Age of the oldest pending event",
+            oldest,
+        );
         text
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a double; 2^53 bytes are enough")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a double; 2^53 bytes are enough"
+)]
 fn bytes_as_f64(bytes: u64) -> f64 {
     bytes as f64
 }
@@ -165,8 +216,12 @@ fn rule_events(text: &mut String, status: &PipelineStatus) {
         let name = format!("rulemill_rule_events_{column}");
         let _: std::fmt::Result = writeln!(text, "# TYPE {name} {kind}");
         for rule in &status.rules {
-            let _: std::fmt::Result =
-                writeln!(text, "{name}{suffix}{{rule_id=\"{}\"}} {}", rule.rule_id, pick(&rule.events));
+            let _: std::fmt::Result = writeln!(
+                text,
+                "{name}{suffix}{{rule_id=\"{}\"}} {}",
+                rule.rule_id,
+                pick(&rule.events)
+            );
         }
     }
 }

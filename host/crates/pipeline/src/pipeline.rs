@@ -72,10 +72,12 @@ impl Pipeline {
             Box::new(move |events| listener.committed(events)),
         )
         .map_err(OpenPipelineError::Outbox)?;
-        let meta = MetaStore::open(config.data_dir.join("meta.redb")).map_err(OpenPipelineError::Meta)?;
+        let meta =
+            MetaStore::open(config.data_dir.join("meta.redb")).map_err(OpenPipelineError::Meta)?;
         let meta = Arc::new(meta);
         forget_drained(&meta, &outbox).map_err(OpenPipelineError::Load)?;
-        let runtime = PluginRuntime::start(config.runtime.clone()).map_err(OpenPipelineError::Runtime)?;
+        let runtime =
+            PluginRuntime::start(config.runtime.clone()).map_err(OpenPipelineError::Runtime)?;
         let (groups, new_groups) =
             groups(&meta, config.is_group_auto_create).map_err(OpenPipelineError::Load)?;
         let groups = Arc::new(groups);
@@ -105,12 +107,25 @@ impl Pipeline {
             intent: ArcSwap::default(),
             change: tokio::sync::Mutex::new(()),
         });
-        control.store_built_in(&config.built_in).await.map_err(OpenPipelineError::Load)?;
+        control
+            .store_built_in(&config.built_in)
+            .await
+            .map_err(OpenPipelineError::Load)?;
         control.reload().await.map_err(OpenPipelineError::Load)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(store_groups(Arc::clone(&control), new_groups, shutdown.clone()));
+        tasks.spawn(store_groups(
+            Arc::clone(&control),
+            new_groups,
+            shutdown.clone(),
+        ));
         let recovered_channels = recovered.closed_channels;
-        Ok(Self { recorder, control, recovered_channels, tasks, shutdown })
+        Ok(Self {
+            recorder,
+            control,
+            recovered_channels,
+            tasks,
+            shutdown,
+        })
     }
 
     /// Waits until everything that can be delivered is delivered, at most `grace`; then ends the
@@ -129,7 +144,10 @@ impl Pipeline {
         self.control.couriers.shutdown().await;
         let left = self.control.status().events.pending;
         let outbox = Arc::clone(&self.control.outbox);
-        if tokio::task::spawn_blocking(move || outbox.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || outbox.close())
+            .await
+            .is_err()
+        {
             tracing::error!("outbox was not closed properly");
         }
         left
@@ -143,7 +161,8 @@ fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
         clippy::cast_precision_loss,
         reason = "a share of bytes: rounding is harmless, the factor is between 0 and 1"
     )]
-    let share_bytes_max = (config.outbox_bytes_max as f64 * config.rule_share.clamp(0.0, 1.0)) as u64;
+    let share_bytes_max =
+        (config.outbox_bytes_max as f64 * config.rule_share.clamp(0.0, 1.0)) as u64;
     OutboxConfig {
         path: config.data_dir.join("outbox.redb"),
         bytes_max: config.outbox_bytes_max,
@@ -157,7 +176,9 @@ fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
 /// Drops retired incarnations that have nothing left to deliver. Only at start is it certain that
 /// no open channel still owes them events.
 fn forget_drained(meta: &MetaStore, outbox: &Outbox) -> Result<(), ControlError> {
-    let records = meta.incarnations().map_err(|error| control_errors::store(&error))?;
+    let records = meta
+        .incarnations()
+        .map_err(|error| control_errors::store(&error))?;
     let drained: Vec<_> = records
         .into_iter()
         .filter(|record| record.is_retired && outbox.counts(record.id).pending == 0)
@@ -177,7 +198,9 @@ fn groups(
     meta: &MetaStore,
     is_auto_create: bool,
 ) -> Result<(Groups, mpsc::Receiver<GroupId>), ControlError> {
-    let records = meta.groups().map_err(|error| control_errors::store(&error))?;
+    let records = meta
+        .groups()
+        .map_err(|error| control_errors::store(&error))?;
     let (deleted, present): (Vec<_>, Vec<_>) =
         records.into_iter().partition(|record| record.is_deleted);
     let ids = |records: Vec<store::GroupRecord>| records.into_iter().map(|record| record.group_id);

@@ -22,7 +22,11 @@ pub(crate) struct ObservedCounts {
 
 impl ObservedCounts {
     fn count(&self, event_type: EventType, is_matched: bool) {
-        let counters = if is_matched { &self.matched } else { &self.unmatched };
+        let counters = if is_matched {
+            &self.matched
+        } else {
+            &self.unmatched
+        };
         let [connect, disconnect, tcp_clean] = counters;
         let counter = match event_type {
             EventType::Connect => connect,
@@ -50,12 +54,19 @@ impl Recorder {
         groups: Arc<Groups>,
         counts: Arc<ObservedCounts>,
     ) -> Self {
-        Self { outbox, rules, groups, counts }
+        Self {
+            outbox,
+            rules,
+            groups,
+            counts,
+        }
     }
 
     fn try_admit(&self, group: Option<&GroupId>) -> Result<Admission, RefuseConnectError> {
         let incarnation = match group {
-            Some(group) if !self.groups.admits(group) => return Err(RefuseConnectError::UnknownGroup),
+            Some(group) if !self.groups.admits(group) => {
+                return Err(RefuseConnectError::UnknownGroup);
+            }
             Some(group) => self.rules.matching(group),
             None => None,
         };
@@ -76,7 +87,8 @@ impl StatusSink for Recorder {
     }
 
     fn opened(&self, admission: Admission, channel: &Arc<ChannelFacts>) -> ChannelTicket {
-        self.counts.count(EventType::Connect, admission.incarnation.is_some());
+        self.counts
+            .count(EventType::Connect, admission.incarnation.is_some());
         self.outbox.append_opened(admission.incarnation, channel)
     }
 
@@ -88,7 +100,8 @@ impl StatusSink for Recorder {
         reason: CloseReason,
     ) {
         self.counts.count(event_type, ticket.incarnation.is_some());
-        self.outbox.append_closing(ticket, channel, event_type, reason);
+        self.outbox
+            .append_closing(ticket, channel, event_type, reason);
     }
 
     fn committed(&self) -> BoxFuture<'static, bool> {

@@ -36,7 +36,12 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     pub(crate) fn new(meta: Arc<MetaStore>, runtime: Arc<PluginRuntime>) -> Self {
-        Self { meta, runtime, compiled: Mutex::default(), mappers: Mutex::default() }
+        Self {
+            meta,
+            runtime,
+            compiled: Mutex::default(),
+            mappers: Mutex::default(),
+        }
     }
 
     /// Compiles bytes that are not stored yet. Blocks for as long as the compiler takes.
@@ -48,7 +53,10 @@ impl Reloader {
         if let Some(compiled) = self.compiled.lock().get(&digest) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = self.runtime.compile(bytes).map_err(|error| control_errors::compile(&error))?;
+        let compiled = self
+            .runtime
+            .compile(bytes)
+            .map_err(|error| control_errors::compile(&error))?;
         self.compiled.lock().insert(digest, Arc::clone(&compiled));
         Ok(compiled)
     }
@@ -64,12 +72,19 @@ impl Reloader {
             config: mapping.config.clone(),
             limits: mapping.limits,
         };
-        let loaded = |mapper| LoadedMapper { mapper, version: record.version, digest: record.digest };
+        let loaded = |mapper| LoadedMapper {
+            mapper,
+            version: record.version,
+            digest: record.digest,
+        };
         if let Some(mapper) = self.mappers.lock().get(&key) {
             return Ok(loaded(Arc::clone(mapper)));
         }
         let missing = || {
-            let message = format!("the bytes of plugin {} version {} are not in the store", record.name, record.version);
+            let message = format!(
+                "the bytes of plugin {} version {} are not in the store",
+                record.name, record.version
+            );
             ControlError::new(ControlCode::StoreFailed, message)
         };
         let is_compiled = self.compiled.lock().contains_key(&record.digest);
@@ -77,7 +92,8 @@ impl Reloader {
             Vec::new()
         } else {
             let read = self.meta.plugin_bytes(&record.digest);
-            read.map_err(|error| control_errors::store(&error))?.ok_or_else(missing)?
+            read.map_err(|error| control_errors::store(&error))?
+                .ok_or_else(missing)?
         };
         let compiled = self.compile(record.digest, &bytes)?;
         let spec = MapperSpec {
@@ -99,7 +115,8 @@ impl Reloader {
             next.incarnations.insert(record.id, Arc::new(active));
         }
         for rule in intent.rules.values().filter(|rule| rule.draft.enabled) {
-            next.by_group.insert(rule.draft.group_id.clone(), rule.incarnation);
+            next.by_group
+                .insert(rule.draft.group_id.clone(), rule.incarnation);
         }
         self.forget_unused(&next);
         next
@@ -112,13 +129,18 @@ impl Reloader {
         previous: &RuleSet,
     ) -> ActiveIncarnation {
         // A retired incarnation keeps the mapping it had; the present one follows its rule.
-        let rule = intent.rules.get(&record.rule_id).filter(|rule| rule.incarnation == record.id);
+        let rule = intent
+            .rules
+            .get(&record.rule_id)
+            .filter(|rule| rule.incarnation == record.id);
         let (mapping, revision) = match rule {
             Some(rule) => (rule.draft.mapping.clone(), rule.revision),
             None => (record.mapping.clone(), record.revision),
         };
         let resolved = intent.resolved.get(&record.rule_id).copied();
-        let mapper = self.find(intent, &mapping, resolved).map_err(|error| error.message);
+        let mapper = self
+            .find(intent, &mapping, resolved)
+            .map_err(|error| error.message);
         let fallback = (mapping.on_fault == OnFault::Default)
             .then(|| self.built_in(intent).ok())
             .flatten();
@@ -147,15 +169,19 @@ impl Reloader {
         resolved: Option<u32>,
     ) -> Result<LoadedMapper, ControlError> {
         let record = intent.version(mapping, resolved).ok_or_else(|| {
-            let message = format!("there is no plugin {} version {}", mapping.plugin, mapping.version);
+            let message = format!(
+                "there is no plugin {} version {}",
+                mapping.plugin, mapping.version
+            );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
         self.load(record, mapping)
     }
 
     fn built_in(&self, intent: &Intent) -> Result<LoadedMapper, ControlError> {
-        let plugin = PluginName::parse(BUILT_IN_MAPPING)
-            .map_err(|error| ControlError::new(ControlCode::InvalidPluginName, error.to_string()))?;
+        let plugin = PluginName::parse(BUILT_IN_MAPPING).map_err(|error| {
+            ControlError::new(ControlCode::InvalidPluginName, error.to_string())
+        })?;
         let record = intent
             .plugins
             .get(&plugin)
@@ -181,7 +207,11 @@ impl Reloader {
             .flat_map(|it| it.mapper.as_ref().ok().into_iter().chain(&it.fallback))
             .map(|loaded| (loaded.digest, Arc::as_ptr(&loaded.mapper)))
             .collect();
-        self.mappers.lock().retain(|_, mapper| used.iter().any(|(_, it)| *it == Arc::as_ptr(mapper)));
-        self.compiled.lock().retain(|digest, _| used.iter().any(|(it, _)| it == digest));
+        self.mappers
+            .lock()
+            .retain(|_, mapper| used.iter().any(|(_, it)| *it == Arc::as_ptr(mapper)));
+        self.compiled
+            .lock()
+            .retain(|digest, _| used.iter().any(|(it, _)| it == digest));
     }
 }

@@ -50,7 +50,10 @@ pub(crate) struct RuleSetCell {
 
 impl RuleSetCell {
     pub(crate) fn new() -> Self {
-        Self { current: ArcSwap::default(), changed: watch::Sender::new(0) }
+        Self {
+            current: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+        }
     }
 
     pub(crate) fn load(&self) -> Arc<RuleSet> {

@@ -31,6 +31,11 @@ impl MemoryBudget {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
     fn reserve(&self, bytes: u64) -> Result<(), u64> {
         self.used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {

@@ -47,11 +47,11 @@ pub enum InspectPluginError {
     },
     /// It wants something that no plugin may have.
     #[error(
-        "the plugin imports {name}, which is not allowed; plugins have no files, no sockets and no other host functions"
+        "the plugin imports {names}, which is not allowed; plugins have no files, no sockets and no other host functions"
     )]
     ForbiddenImport {
-        /// The import.
-        name: String,
+        /// The imports, separated by commas.
+        names: String,
     },
 }
 
@@ -81,6 +81,7 @@ pub(crate) fn inspect(bytes: &[u8], bytes_max: usize) -> Result<PluginFacts, Ins
         return Err(InspectPluginError::NotAComponent { detail });
     }
     let facts = read(bytes)?;
+    let mut forbidden: Vec<&str> = Vec::new();
     for name in &facts.imports {
         match allow_list::judge(name) {
             Import::Allowed => {}
@@ -88,10 +89,12 @@ pub(crate) fn inspect(bytes: &[u8], bytes_max: usize) -> Result<PluginFacts, Ins
                 let missing = format!("it imports {name}, which this host does not have");
                 return Err(InspectPluginError::UnsupportedContract { missing });
             }
-            Import::Forbidden => {
-                return Err(InspectPluginError::ForbiddenImport { name: name.clone() });
-            }
+            Import::Forbidden => forbidden.push(name),
         }
+    }
+    if !forbidden.is_empty() {
+        let names = forbidden.join(", ");
+        return Err(InspectPluginError::ForbiddenImport { names });
     }
     for interface in allow_list::EXPORTS {
         check_export(&facts.exports, interface)?;

@@ -170,3 +170,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

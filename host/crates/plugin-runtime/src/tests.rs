@@ -1,6 +1,6 @@
 //! The runtime against small components: what is refused, what is stopped, what goes on.
 
-mod fixture;
+pub(crate) mod fixture;
 mod inspecting;
 mod mapping;
 mod preparing;

@@ -191,6 +191,7 @@ fn decode_all(queue: &QueueName, mut body: Bytes) -> Result<Vec<TopicMessage>, R
     Ok(messages)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a frame is read once")]
 fn decode(queue: &QueueName, frame: DecodedMessageFrame) -> Result<TopicMessage, ReadTopicError> {
     let mut message = TopicMessage {
         queue: queue.clone(),

@@ -156,9 +156,9 @@ fn sent_messages_are_read_back_equal_and_in_order() {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for (number, batch) in sent.chunks(30).enumerate() {
             if number % 2 == 0 {
-                first.extend(batch)
+                first.extend(batch);
             } else {
-                second.extend(batch)
+                second.extend(batch);
             }
         }
         let last = message(100);

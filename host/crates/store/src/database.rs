@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, TableError};
 
 /// Numbers of a file, by name; `schema` is the version of its tables.
-pub(crate) const NUMBERS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("numbers");
+pub(crate) const NUMBERS: TableDefinition<'static, &'static str, u64> =
+    TableDefinition::new("numbers");
 
 const SCHEMA: &str = "schema";
 
@@ -98,18 +99,28 @@ impl OpenStoreError {
         let path = path.to_owned();
         let source = error.into();
         match *source.0 {
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::InUse { path },
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                Self::InUse { path }
+            }
             redb::Error::Corrupted(detail) => Self::Damaged { path, detail },
             redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Damaged { path, detail: error.to_string() }
+                Self::Damaged {
+                    path,
+                    detail: error.to_string(),
+                }
             }
-            redb::Error::UpgradeRequired(version) => {
-                Self::Damaged { path, detail: format!("unknown file format {version}") }
-            }
-            redb::Error::TableTypeMismatch { table, .. } => {
-                Self::Damaged { path, detail: format!("table {table} has other types") }
-            }
-            other => Self::Engine { path, source: EngineError(Box::new(other)) },
+            redb::Error::UpgradeRequired(version) => Self::Damaged {
+                path,
+                detail: format!("unknown file format {version}"),
+            },
+            redb::Error::TableTypeMismatch { table, .. } => Self::Damaged {
+                path,
+                detail: format!("table {table} has other types"),
+            },
+            other => Self::Engine {
+                path,
+                source: EngineError(Box::new(other)),
+            },
         }
     }
 }
@@ -122,7 +133,11 @@ pub(crate) struct OpenedFile {
 }
 
 /// Opens or creates the file at `path` and checks that its schema is at most `schema`.
-pub(crate) fn open(path: &Path, cache_bytes: usize, schema: u64) -> Result<OpenedFile, OpenStoreError> {
+pub(crate) fn open(
+    path: &Path,
+    cache_bytes: usize,
+    schema: u64,
+) -> Result<OpenedFile, OpenStoreError> {
     let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
     let existed = bytes > 0;
     let repaired = Arc::new(AtomicBool::new(false));
@@ -143,21 +158,36 @@ pub(crate) fn open(path: &Path, cache_bytes: usize, schema: u64) -> Result<Opene
         Ok(database)
     }));
     let database = opened.unwrap_or_else(|_| {
-        Err(OpenStoreError::Damaged { path: path.to_owned(), detail: "its pages are inconsistent".to_owned() })
+        Err(OpenStoreError::Damaged {
+            path: path.to_owned(),
+            detail: "its pages are inconsistent".to_owned(),
+        })
     })?;
-    Ok(OpenedFile { database, repaired: repaired.load(Ordering::Relaxed) })
+    Ok(OpenedFile {
+        database,
+        repaired: repaired.load(Ordering::Relaxed),
+    })
 }
 
-fn check_schema(database: &Database, path: &Path, schema: u64, existed: bool) -> Result<(), OpenStoreError> {
+/// Checks that the schema is at most `schema`; writes it into a file that has no tables.
+pub(crate) fn check_schema(
+    database: &Database,
+    path: &Path,
+    schema: u64,
+    existed: bool,
+) -> Result<(), OpenStoreError> {
     let fail = |error: EngineError| OpenStoreError::of(path, error);
     match read_number(database, SCHEMA).map_err(fail)? {
-        Some(found) if found > schema => {
-            Err(OpenStoreError::NewerSchema { path: path.to_owned(), found, supported: schema })
-        }
+        Some(found) if found > schema => Err(OpenStoreError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            supported: schema,
+        }),
         Some(_) => Ok(()),
-        None if existed && has_tables(database).map_err(fail)? => {
-            Err(OpenStoreError::Damaged { path: path.to_owned(), detail: "it has no schema version".to_owned() })
-        }
+        None if existed && has_tables(database).map_err(fail)? => Err(OpenStoreError::Damaged {
+            path: path.to_owned(),
+            detail: "it has no schema version".to_owned(),
+        }),
         None => write_number(database, SCHEMA, schema).map_err(fail),
     }
 }

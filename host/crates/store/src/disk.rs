@@ -38,17 +38,26 @@ pub(crate) struct Disk {
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Disk").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Disk")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 impl Disk {
     pub(crate) fn new(path: PathBuf, open: OpenFile, database: Database) -> Self {
-        Self { path, open, database: RwLock::new(Some(database)) }
+        Self {
+            path,
+            open,
+            database: RwLock::new(Some(database)),
+        }
     }
 
     /// Runs `work` on the open file.
-    pub(crate) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, ReadStoreError> {
+    pub(crate) fn run<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, EngineError>,
+    ) -> Result<T, ReadStoreError> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(ReadStoreError::NotOpen)?;
         // The engine may panic on a damaged page; a courier that asks again must not die of it.

@@ -14,10 +14,11 @@ mod record;
 pub use database::{EngineError, OpenStoreError};
 pub use disk::ReadStoreError;
 pub use meta::{
-    GroupRecord, IncarnationRecord, MetaStore, MetaStoreError, MetaWrite, PluginRecord, WriteMetaError,
+    GroupRecord, IncarnationRecord, MetaStore, MetaStoreError, MetaWrite, PluginRecord,
+    WriteMetaError,
 };
 pub use outbox::{
-    Burial, CommitListener, DeadLetter, DeadLetterReason, IncarnationCounts, OpenOutboxError, Outbox,
-    OutboxConfig, OutboxStats, Outcome, PendingEvent, PutSlotMapError, RecoveredOutbox, Settlement,
-    TakeEventsError,
+    Burial, CommitListener, DeadLetter, DeadLetterReason, IncarnationCounts, OpenOutboxError,
+    Outbox, OutboxConfig, OutboxStats, Outcome, PendingEvent, PutSlotMapError, RecoveredOutbox,
+    Settlement, TakeEventsError,
 };

@@ -9,9 +9,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use domain::{
-    Destination, GroupId, IncarnationId, Mapped, PluginDigest, PluginName, Rule, RuleId,
-};
+use domain::{Destination, GroupId, IncarnationId, Mapped, PluginDigest, PluginName, Rule, RuleId};
 use redb::{Database, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::disk::{Disk, OpenFile};
@@ -38,7 +36,8 @@ const PLUGIN_BYTES: JsonTable<&'static [u8; 32]> = TableDefinition::new("plugin_
 /// Group id → record.
 const GROUPS: JsonTable<&'static str> = TableDefinition::new("groups");
 /// Name → value.
-const SETTINGS: TableDefinition<'static, &'static str, &'static str> = TableDefinition::new("settings");
+const SETTINGS: TableDefinition<'static, &'static str, &'static str> =
+    TableDefinition::new("settings");
 
 /// A rule with one source and destination, kept as long as it may have events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,10 +127,13 @@ impl MetaStore {
     /// When it is in use, damaged, of a newer version or not writable.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenStoreError> {
         let path = path.into();
-        let open: OpenFile = Box::new(|path: &Path| crate::database::open(path, CACHE_BYTES, SCHEMA));
+        let open: OpenFile =
+            Box::new(|path: &Path| crate::database::open(path, CACHE_BYTES, SCHEMA));
         let file = open(&path)?;
         write::create_tables(&file.database).map_err(|error| OpenStoreError::of(&path, error))?;
-        Ok(Self { disk: Disk::new(path, open, file.database) })
+        Ok(Self {
+            disk: Disk::new(path, open, file.database),
+        })
     }
 
     /// All rules, sorted by id.
@@ -140,7 +142,7 @@ impl MetaStore {
     ///
     /// When the file cannot be read, or a record is damaged.
     pub fn rules(&self) -> Result<Vec<Rule>, MetaStoreError> {
-        self.records(RULES, |key, json| record::rule(key, json))
+        self.records(RULES, record::rule)
     }
 
     /// All incarnations, also those of deleted rules, in ascending order.
@@ -158,7 +160,9 @@ impl MetaStore {
     ///
     /// When the file cannot be read, or a record is damaged.
     pub fn plugins(&self) -> Result<Vec<PluginRecord>, MetaStoreError> {
-        self.records(PLUGINS, |(name, version), json| record::plugin(name, version, json))
+        self.records(PLUGINS, |(name, version), json| {
+            record::plugin(name, version, json)
+        })
     }
 
     /// All groups, also deleted ones, sorted by id.
@@ -167,7 +171,7 @@ impl MetaStore {
     ///
     /// When the file cannot be read, or a record is damaged.
     pub fn groups(&self) -> Result<Vec<GroupRecord>, MetaStoreError> {
-        self.records(GROUPS, |key, json| record::group(key, json))
+        self.records(GROUPS, record::group)
     }
 
     /// The component with this digest. Whoever loads it checks the digest.
@@ -205,9 +209,12 @@ impl MetaStore {
         &self,
         work: impl FnOnce(&mut MetaWrite<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.reopen_if_closed().map_err(|error| E::from(WriteMetaError::Reopen(error)))?;
+        self.reopen_if_closed()
+            .map_err(|error| E::from(WriteMetaError::Reopen(error)))?;
         let mut is_broken = false;
-        let result = self.disk.run(|database| Ok(write::transact(database, work, &mut is_broken)));
+        let result = self
+            .disk
+            .run(|database| Ok(write::transact(database, work, &mut is_broken)));
         if is_broken {
             // The engine wants the file opened again, which the next call does.
             self.disk.close();
@@ -239,7 +246,8 @@ impl MetaStore {
         read: impl Fn(K::SelfType<'_>, &[u8]) -> Result<T, MetaStoreError>,
     ) -> Result<Vec<T>, MetaStoreError> {
         self.read(|database| {
-            let table: ReadOnlyTable<K, &'static [u8]> = database.begin_read()?.open_table(table)?;
+            let table: ReadOnlyTable<K, &'static [u8]> =
+                database.begin_read()?.open_table(table)?;
             let mut records = Vec::new();
             for row in table.iter()? {
                 let (key, json) = row?;
@@ -251,13 +259,20 @@ impl MetaStore {
         .collect()
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, MetaStoreError> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, EngineError>,
+    ) -> Result<T, MetaStoreError> {
         self.reopen_if_closed().map_err(MetaStoreError::Reopen)?;
         Ok(self.disk.run(work)?)
     }
 
     fn reopen_if_closed(&self) -> Result<(), OpenStoreError> {
-        if self.disk.with(|database| database.is_some()) { Ok(()) } else { self.disk.reopen() }
+        if self.disk.with(|database| database.is_some()) {
+            Ok(())
+        } else {
+            self.disk.reopen()
+        }
     }
 }
 

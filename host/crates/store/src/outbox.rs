@@ -21,22 +21,22 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use domain::{
-    ChannelFacts, ChannelTicket, Clock, CloseReason, EventType, IncarnationId, QueueName, RefuseConnectError,
-    Sequence, Slot, StatusEvent,
+    ChannelFacts, ChannelTicket, Clock, CloseReason, EventType, IncarnationId, QueueName,
+    RefuseConnectError, Sequence, Slot, StatusEvent,
 };
 use parking_lot::{Condvar, Mutex};
 use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::disk::{Disk, OpenFile, ReadStoreError};
 use self::intake::{EventKind, Intake, Intent, Phase, Purge, RowChange};
 use self::ledger::Ledger;
 use self::meters::Meters;
 use self::tables::{EVENTS, SCHEMA, SLOT_MAPS};
 use self::writer::{SETTLEMENTS_MIN, Writer};
-use crate::{EngineError, OpenStoreError};
+use crate::disk::{Disk, OpenFile, ReadStoreError};
 use crate::record::{DamagedRecord, append_postcard, decode_event, event_key, seal, unseal};
+use crate::{EngineError, OpenStoreError};
 
 pub use self::dead_letter::{Burial, DeadLetter, DeadLetterReason};
 pub use self::meters::{IncarnationCounts, OutboxStats};
@@ -148,7 +148,9 @@ pub struct Outbox {
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("path", &self.shared.config.path).finish_non_exhaustive()
+        f.debug_struct("Outbox")
+            .field("path", &self.shared.config.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,7 +166,8 @@ impl Outbox {
         clock: Arc<dyn Clock>,
         listener: CommitListener,
     ) -> Result<(Arc<Self>, RecoveredOutbox), OpenOutboxError> {
-        let open: OpenFile = Box::new(|path: &Path| crate::database::open(path, CACHE_BYTES, SCHEMA));
+        let open: OpenFile =
+            Box::new(|path: &Path| crate::database::open(path, CACHE_BYTES, SCHEMA));
         Self::open_file(config, clock, listener, open)
     }
 
@@ -194,7 +197,13 @@ impl Outbox {
             .name("outbox-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenStoreError::Thread { path, source })?;
-        Ok((Arc::new(Self { shared, writer: Mutex::new(Some(writer)) }), report))
+        Ok((
+            Arc::new(Self {
+                shared,
+                writer: Mutex::new(Some(writer)),
+            }),
+            report,
+        ))
     }
 
     /// Reserves room for one channel's `connect` and two closing events. Constant time.
@@ -208,7 +217,11 @@ impl Outbox {
     /// When the recorder, the share or the outbox is full, the store failed, or the outbox closes.
     pub fn reserve(&self, incarnation: Option<IncarnationId>) -> Result<(), RefuseConnectError> {
         match incarnation {
-            Some(incarnation) => self.shared.intake.lock().reserve(&self.shared.config, incarnation),
+            Some(incarnation) => self
+                .shared
+                .intake
+                .lock()
+                .reserve(&self.shared.config, incarnation),
             None => Ok(()),
         }
     }
@@ -221,11 +234,23 @@ impl Outbox {
     }
 
     /// Records the `connect` of a channel that was reserved. Without an incarnation it is stamped and counted only.
-    pub fn append_opened(&self, incarnation: Option<IncarnationId>, channel: &Arc<ChannelFacts>) -> ChannelTicket {
-        let kind =
-            EventKind { event_type: EventType::Connect, reason: None, synthetic: None, connected_at_ms: None };
+    pub fn append_opened(
+        &self,
+        incarnation: Option<IncarnationId>,
+        channel: &Arc<ChannelFacts>,
+    ) -> ChannelTicket {
+        let kind = EventKind {
+            event_type: EventType::Connect,
+            reason: None,
+            synthetic: None,
+            connected_at_ms: None,
+        };
         let event = self.append(incarnation, channel, kind, RowChange::Put);
-        ChannelTicket { incarnation, opened: event.0, opened_at_ms: event.1 }
+        ChannelTicket {
+            incarnation,
+            opened: event.0,
+            opened_at_ms: event.1,
+        }
     }
 
     /// Records a closing event of a channel. `TcpClean` removes its row and frees the rest of its reservation.
@@ -237,7 +262,12 @@ impl Outbox {
         reason: CloseReason,
     ) {
         let connected_at_ms = Some(ticket.opened_at_ms);
-        let kind = EventKind { event_type, reason: Some(reason), synthetic: None, connected_at_ms };
+        let kind = EventKind {
+            event_type,
+            reason: Some(reason),
+            synthetic: None,
+            connected_at_ms,
+        };
         let row = match event_type {
             EventType::TcpClean => RowChange::Remove(ticket.opened),
             EventType::Connect | EventType::Disconnect => RowChange::Keep,
@@ -254,10 +284,17 @@ impl Outbox {
     ) -> (Sequence, u64) {
         let slot = Slot::of(&channel.client_id);
         let mut intake = self.shared.intake.lock();
-        let event = intake.stamper.stamp(self.shared.clock.now_ms(), channel, kind);
+        let event = intake
+            .stamper
+            .stamp(self.shared.clock.now_ms(), channel, kind);
         let stamp = (event.sequence, event.time_ms);
         let wake = match incarnation {
-            Some(incarnation) => intake.append(Intent { incarnation, slot, event, row }),
+            Some(incarnation) => intake.append(Intent {
+                incarnation,
+                slot,
+                event,
+                row,
+            }),
             None => {
                 intake.unmatched_events += 1;
                 false
@@ -304,7 +341,12 @@ impl Outbox {
                 match decode_event(key.value(), record.value()) {
                     Ok(event) => {
                         let bytes = batch::row_bytes(record.value());
-                        events.push(Arc::new(PendingEvent { incarnation, slot, event, bytes }));
+                        events.push(Arc::new(PendingEvent {
+                            incarnation,
+                            slot,
+                            event,
+                            bytes,
+                        }));
                     }
                     Err(DamagedRecord) => damaged.push(Sequence(key.value().2)),
                 }
@@ -317,13 +359,30 @@ impl Outbox {
 
     fn discard_damaged(&self, incarnation: IncarnationId, slot: Slot, damaged: Vec<Sequence>) {
         let discard = |sequence| {
-            tracing::error!(incarnation = incarnation.0, outbox_seq = sequence, "stored event is damaged and is discarded");
-            Settlement { incarnation, slot, sequence: Sequence(sequence), outcome: Outcome::Discarded }
+            tracing::error!(
+                incarnation = incarnation.0,
+                outbox_seq = sequence,
+                "stored event is damaged and is discarded"
+            );
+            Settlement {
+                incarnation,
+                slot,
+                sequence: Sequence(sequence),
+                outcome: Outcome::Discarded,
+            }
         };
         if !damaged.is_empty() {
             let count = u64::try_from(damaged.len()).unwrap_or(u64::MAX);
-            self.shared.meters.damaged_events.fetch_add(count, Ordering::Relaxed);
-            self.settle(damaged.into_iter().map(|sequence| discard(sequence.0)).collect());
+            self.shared
+                .meters
+                .damaged_events
+                .fetch_add(count, Ordering::Relaxed);
+            self.settle(
+                damaged
+                    .into_iter()
+                    .map(|sequence| discard(sequence.0))
+                    .collect(),
+            );
         }
     }
 
@@ -345,7 +404,8 @@ impl Outbox {
             intake.settlements_since = Some(Instant::now());
         }
         let wake = intake.settlements.is_empty()
-            || intake.settlements.len() < SETTLEMENTS_MIN && intake.settlements.len() + settlements.len() >= SETTLEMENTS_MIN;
+            || intake.settlements.len() < SETTLEMENTS_MIN
+                && intake.settlements.len() + settlements.len() >= SETTLEMENTS_MIN;
         intake.settlements.extend(settlements);
         drop(intake);
         if wake {
@@ -384,7 +444,12 @@ impl Outbox {
         if intake.phase == Phase::Closed {
             return 0;
         }
-        intake.purges.push_back(Purge { incarnation, forget, removed: 0, reply });
+        intake.purges.push_back(Purge {
+            incarnation,
+            forget,
+            removed: 0,
+            reply,
+        });
         drop(intake);
         self.shared.wake.notify_one();
         // No answer: the outbox closed before.
@@ -402,7 +467,10 @@ impl Outbox {
     /// # Errors
     ///
     /// When the file is not open or cannot be read. A damaged map reads as none: then the slots are dealt anew.
-    pub fn slot_map(&self, incarnation: IncarnationId) -> Result<Option<Vec<(Slot, QueueName)>>, ReadStoreError> {
+    pub fn slot_map(
+        &self,
+        incarnation: IncarnationId,
+    ) -> Result<Option<Vec<(Slot, QueueName)>>, ReadStoreError> {
         self.shared.disk.run(|database| {
             let table = database.begin_read()?.open_table(SLOT_MAPS)?;
             let record = table.get(incarnation.0)?;
@@ -415,10 +483,20 @@ impl Outbox {
     /// # Errors
     ///
     /// When the file is not open or cannot be written.
-    pub fn put_slot_map(&self, incarnation: IncarnationId, map: Vec<(Slot, QueueName)>) -> Result<(), PutSlotMapError> {
-        let map: Vec<_> = map.into_iter().map(|(slot, queue)| (slot.0, queue.broker.to_string(), queue.queue)).collect();
+    pub fn put_slot_map(
+        &self,
+        incarnation: IncarnationId,
+        map: Vec<(Slot, QueueName)>,
+    ) -> Result<(), PutSlotMapError> {
+        let map: Vec<_> = map
+            .into_iter()
+            .map(|(slot, queue)| (slot.0, queue.broker.to_string(), queue.queue))
+            .collect();
         let record = seal((incarnation.0, 0, 0), append_postcard(vec![0; 4], &map));
-        Ok(self.shared.disk.run(|database| write_slot_map(database, incarnation, &record))?)
+        Ok(self
+            .shared
+            .disk
+            .run(|database| write_slot_map(database, incarnation, &record))?)
     }
 
     /// The newest `limit` dead letters, newest first. Reads the disk. Damaged ones are left out and counted.
@@ -427,10 +505,16 @@ impl Outbox {
     ///
     /// When the file is not open or cannot be read.
     pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, ReadStoreError> {
-        let (letters, damaged) = self.shared.disk.run(|database| dead_letter::newest(database, limit))?;
+        let (letters, damaged) = self
+            .shared
+            .disk
+            .run(|database| dead_letter::newest(database, limit))?;
         if damaged > 0 {
             tracing::error!(damaged, "stored dead letters are damaged");
-            self.shared.meters.damaged_events.fetch_add(damaged, Ordering::Relaxed);
+            self.shared
+                .meters
+                .damaged_events
+                .fetch_add(damaged, Ordering::Relaxed);
         }
         Ok(letters)
     }
@@ -457,9 +541,15 @@ impl Drop for Outbox {
     }
 }
 
-fn write_slot_map(database: &Database, incarnation: IncarnationId, record: &[u8]) -> Result<(), EngineError> {
+fn write_slot_map(
+    database: &Database,
+    incarnation: IncarnationId,
+    record: &[u8],
+) -> Result<(), EngineError> {
     let transaction = database.begin_write()?;
-    transaction.open_table(SLOT_MAPS)?.insert(incarnation.0, record)?;
+    transaction
+        .open_table(SLOT_MAPS)?
+        .insert(incarnation.0, record)?;
     transaction.commit()?;
     Ok(())
 }
@@ -467,7 +557,19 @@ fn write_slot_map(database: &Database, incarnation: IncarnationId, record: &[u8]
 fn decode_slot_map(incarnation: IncarnationId, record: &[u8]) -> Option<Vec<(Slot, QueueName)>> {
     let body = unseal((incarnation.0, 0, 0), record).ok()?;
     let map: Vec<(u8, String, u32)> = postcard::from_bytes(body).ok()?;
-    Some(map.into_iter().map(|(slot, broker, queue)| (Slot(slot), QueueName { broker: broker.into(), queue })).collect())
+    Some(
+        map.into_iter()
+            .map(|(slot, broker, queue)| {
+                (
+                    Slot(slot),
+                    QueueName {
+                        broker: broker.into(),
+                        queue,
+                    },
+                )
+            })
+            .collect(),
+    )
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use domain::{
-    ChannelFacts, ChannelId, ClientId, CloseReason, EventId, EventType, GroupId, IncarnationId, MqttVersion,
-    Sequence, Slot, StatusEvent, Synthetic,
+    ChannelFacts, ChannelId, ClientId, CloseReason, EventId, EventType, GroupId, IncarnationId,
+    MqttVersion, Sequence, Slot, StatusEvent, Synthetic,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,9 @@ impl<'a> StoredChannel<'a> {
     fn of(channel: &'a ChannelFacts) -> Self {
         let group = match &channel.group_id {
             None => StoredGroup::None,
-            Some(group) if channel.client_id.group().as_ref() == Some(group) => StoredGroup::OfClientId,
+            Some(group) if channel.client_id.group().as_ref() == Some(group) => {
+                StoredGroup::OfClientId
+            }
             Some(group) => StoredGroup::Named(group.as_str()),
         };
         Self {
@@ -148,7 +150,10 @@ impl<'a> StoredChannel<'a> {
 
 /// The listener kinds that exist or are planned; the name is shown only, so another one is no damage.
 fn listener(name: &str) -> &'static str {
-    ["tcp", "ws", "tls", "wss"].into_iter().find(|known| *known == name).unwrap_or("unknown")
+    ["tcp", "ws", "tls", "wss"]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("unknown")
 }
 
 /// Encodes `event` for the row `key`.
@@ -201,11 +206,17 @@ pub(crate) fn encode_open_channel(incarnation: IncarnationId, event: &StatusEven
     };
     let mut bytes = Vec::with_capacity(160);
     bytes.extend_from_slice(&[0; 4]);
-    seal(open_channel_key(event.sequence), append_postcard(bytes, &stored))
+    seal(
+        open_channel_key(event.sequence),
+        append_postcard(bytes, &stored),
+    )
 }
 
 /// Reads the row of the channel that opened with sequence `opened`.
-pub(crate) fn decode_open_channel(opened: Sequence, bytes: &[u8]) -> Result<OpenChannel, DamagedRecord> {
+pub(crate) fn decode_open_channel(
+    opened: Sequence,
+    bytes: &[u8],
+) -> Result<OpenChannel, DamagedRecord> {
     let body = unseal(open_channel_key(opened), bytes)?;
     let stored: StoredOpenChannel<'_> = postcard::from_bytes(body).map_err(|_| DamagedRecord)?;
     Ok(OpenChannel {
@@ -241,7 +252,11 @@ pub(crate) fn seal(key: EventKey, mut bytes: Vec<u8>) -> Vec<u8> {
 /// Checks the CRC-32 and returns what follows it.
 pub(crate) fn unseal(key: EventKey, bytes: &[u8]) -> Result<&[u8], DamagedRecord> {
     let (checksum, body) = bytes.split_first_chunk::<4>().ok_or(DamagedRecord)?;
-    if u32::from_le_bytes(*checksum) == crc(key, body) { Ok(body) } else { Err(DamagedRecord) }
+    if u32::from_le_bytes(*checksum) == crc(key, body) {
+        Ok(body)
+    } else {
+        Err(DamagedRecord)
+    }
 }
 
 fn crc((incarnation, slot, sequence): EventKey, body: &[u8]) -> u32 {

@@ -25,14 +25,34 @@ fn an_edit_changes_only_what_was_given() {
     };
     assert_eq!(edited(parts()), rule);
     // Another plugin's version number would mean nothing.
-    let other = edited(Parts { plugin: Some("q".to_owned()), ..parts() });
-    assert_eq!(other["mapping"], json!({ "plugin": "q", "version": "latest", "config": { "x": 1 } }));
-    let same = edited(Parts { plugin: Some("p".to_owned()), ..parts() });
+    let other = edited(Parts {
+        plugin: Some("q".to_owned()),
+        ..parts()
+    });
+    assert_eq!(
+        other["mapping"],
+        json!({ "plugin": "q", "version": "latest", "config": { "x": 1 } })
+    );
+    let same = edited(Parts {
+        plugin: Some("p".to_owned()),
+        ..parts()
+    });
     assert_eq!(same["mapping"]["version"], 2);
-    let pinned = edited(Parts { plugin: Some("q".to_owned()), plugin_version: Some("3".to_owned()), ..parts() });
+    let pinned = edited(Parts {
+        plugin: Some("q".to_owned()),
+        plugin_version: Some("3".to_owned()),
+        ..parts()
+    });
     assert_eq!(pinned["mapping"]["version"], 3);
-    let empty = edited(Parts { config: Some(parse_object("{}").unwrap()), description: Some(String::new()), ..parts() });
-    assert_eq!((&empty["mapping"]["config"], &empty["description"]), (&json!({}), &json!("")));
+    let empty = edited(Parts {
+        config: Some(parse_object("{}").unwrap()),
+        description: Some(String::new()),
+        ..parts()
+    });
+    assert_eq!(
+        (&empty["mapping"]["config"], &empty["description"]),
+        (&json!({}), &json!(""))
+    );
 }
 
 #[test]

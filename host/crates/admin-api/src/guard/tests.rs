@@ -27,16 +27,28 @@ impl Server {
             .route("/healthz", get(|| async { "ok" }))
             .route("/metrics", get(|| async { "metrics" }))
             .route("/v1/thing", get(|| async { "thing" }))
-            .route("/v1/broken", get(|| async { Err::<(), _>(ApiError::internal("it broke")) }))
-            .route("/v1/body", post(|JsonBody(body): JsonBody<Value>| async move { body.to_string() }));
+            .route(
+                "/v1/broken",
+                get(|| async { Err::<(), _>(ApiError::internal("it broke")) }),
+            )
+            .route(
+                "/v1/body",
+                post(|JsonBody(body): JsonBody<Value>| async move { body.to_string() }),
+            );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = guarded(routes, address, TokenHash::of(TOKEN)).into_make_service_with_connect_info::<Peer>();
+        let service = guarded(routes, address, TokenHash::of(TOKEN))
+            .into_make_service_with_connect_info::<Peer>();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
-            axum::serve(LimitedListener::new(listener), service).await.unwrap();
+            axum::serve(LimitedListener::new(listener), service)
+                .await
+                .unwrap();
         });
-        Self { address, _tasks: tasks }
+        Self {
+            address,
+            _tasks: tasks,
+        }
     }
 
     /// Status and the whole answer.
@@ -51,9 +63,13 @@ impl Server {
 
     async fn send(&self, line: &str, headers: &[&str], length: usize, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let request =
-            format!("{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+        let headers: String = headers
+            .iter()
+            .map(|header| format!("{header}\r\n"))
+            .collect();
+        let request = format!(
+            "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -70,7 +86,12 @@ fn error(answer: &str) -> Value {
 async fn only_the_right_token_opens_the_api() {
     let server = Server::start().await;
     let host = "Host: localhost:8180";
-    for wrong in ["X: y", "Authorization: Bearer wrong", "Authorization: Basic right-token", "Authorization: right-token"] {
+    for wrong in [
+        "X: y",
+        "Authorization: Bearer wrong",
+        "Authorization: Basic right-token",
+        "Authorization: right-token",
+    ] {
         let (status, answer) = server.ask("GET /v1/thing", &[host, wrong], "").await;
         assert_eq!(status, 401, "{wrong}");
         let error = error(&answer);
@@ -106,10 +127,19 @@ async fn a_foreign_host_or_origin_is_refused_even_with_the_token() {
         }
     }
     let host = "Host: localhost:1";
-    for (origin, status) in
-        [("Origin: http://localhost:1", 200), ("Origin: http://evil.example", 403), ("Origin: null", 403)]
-    {
-        assert_eq!(server.ask("GET /v1/thing", &[host, token, origin], "").await.0, status, "{origin}");
+    for (origin, status) in [
+        ("Origin: http://localhost:1", 200),
+        ("Origin: http://evil.example", 403),
+        ("Origin: null", 403),
+    ] {
+        assert_eq!(
+            server
+                .ask("GET /v1/thing", &[host, token, origin], "")
+                .await
+                .0,
+            status,
+            "{origin}"
+        );
     }
 }
 
@@ -132,7 +162,12 @@ async fn every_failure_has_a_code_and_a_request_id() {
         assert!(error["details"].is_object());
     }
     // Refused by its announced size, before any of it is sent.
-    let (status, answer) = server.announce("POST /v1/body", &headers, 1024 * 1024 + 1).await;
-    assert_eq!((status, error(&answer)["code"].as_str()), (413, Some("payload_too_large")));
+    let (status, answer) = server
+        .announce("POST /v1/body", &headers, 1024 * 1024 + 1)
+        .await;
+    assert_eq!(
+        (status, error(&answer)["code"].as_str()),
+        (413, Some("payload_too_large"))
+    );
     assert_eq!(server.ask("POST /v1/body", &headers, "{}").await.0, 200);
 }

@@ -26,13 +26,20 @@ fn everything_but_id_type_source_and_destination_has_a_default() {
     assert_eq!(mapping.version, VersionSelector::Latest);
     assert_eq!(mapping.config, "{}");
     assert_eq!(mapping.limits, MappingLimits::default());
-    assert_eq!((mapping.on_fault, mapping.on_reject), (OnFault::DeadLetter, OnReject::DeadLetter));
+    assert_eq!(
+        (mapping.on_fault, mapping.on_reject),
+        (OnFault::DeadLetter, OnReject::DeadLetter)
+    );
     for field in ["ruleId", "type", "source", "destination"] {
         let mut value = smallest();
         value.as_object_mut().unwrap().remove(field);
         let error = check(&value).unwrap_err();
         assert_eq!(error.code(), "invalid_rule");
-        assert!(error.message().contains(&format!("{field} is missing")), "{}", error.message());
+        assert!(
+            error.message().contains(&format!("{field} is missing")),
+            "{}",
+            error.message()
+        );
     }
 }
 
@@ -44,12 +51,21 @@ fn what_the_server_makes_is_ignored() {
         "mapping": { "plugin": "cloudevents", "version": 2, "config": { "b": 1, "a": [true] },
                      "limits": { "callDeadlineMs": 5 }, "onFault": "retry", "onReject": "skip" }
     });
-    value.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+    value
+        .as_object_mut()
+        .unwrap()
+        .append(&mut more.as_object().unwrap().clone());
     let mapping = check(&value).unwrap().draft.mapping;
     assert_eq!(mapping.version, VersionSelector::Number(2));
-    assert_eq!(serde_json::from_str::<Value>(&mapping.config).unwrap(), json!({ "b": 1, "a": [true] }));
+    assert_eq!(
+        serde_json::from_str::<Value>(&mapping.config).unwrap(),
+        json!({ "b": 1, "a": [true] })
+    );
     assert_eq!(mapping.limits.call_deadline_ms, Some(5));
-    assert_eq!((mapping.on_fault, mapping.on_reject), (OnFault::Retry, OnReject::Skip));
+    assert_eq!(
+        (mapping.on_fault, mapping.on_reject),
+        (OnFault::Retry, OnReject::Skip)
+    );
 }
 
 #[test]
@@ -64,39 +80,144 @@ fn a_long_rule_id_is_cut_and_says_so() {
 #[test]
 fn an_id_in_the_path_must_be_the_one_in_the_body() {
     let path_id = RuleId::parse("other").unwrap();
-    let rule = |value: &Value| parse_rule(value.to_string().as_bytes()).unwrap().check(Some(&path_id));
+    let rule = |value: &Value| {
+        parse_rule(value.to_string().as_bytes())
+            .unwrap()
+            .check(Some(&path_id))
+    };
     assert_eq!(rule(&smallest()).unwrap_err().code(), "invalid_rule");
     let mut value = smallest();
     value.as_object_mut().unwrap().remove("ruleId");
     assert_eq!(rule(&value).unwrap().draft.rule_id, path_id);
 }
 
+#[expect(clippy::too_many_lines, reason = "one row per wrong part")]
 #[test]
 fn each_wrong_part_is_named_with_what_would_be_right() {
     let table = [
         ("/ruleId", json!("ab"), "invalid_rule_id", "3 to 64"),
-        ("/ruleId", json!("a b"), "invalid_rule_id", "letters, digits"),
-        ("/ruleId", json!("---"), "invalid_rule_id", "at least one letter or digit"),
-        ("/source/groupId", json!("GID_a"), "invalid_group_id", "7 to 64"),
-        ("/source/groupId", json!("Client"), "invalid_group_id", "GID_"),
-        ("/source", json!({ "mqttTopic": "a" }), "invalid_rule", "mqttTopic"),
-        ("/type", json!("dataOutbound"), "invalid_rule", "clientStatusNotification"),
-        ("/destination/service", json!("kafka"), "invalid_rule", "rocketmq"),
-        ("/destination/instanceId", json!("a b"), "unknown_instance", "destination.instanceId"),
-        ("/destination/topic", json!("a b"), "invalid_rule", "destination.topic"),
-        ("/destination/ordering", json!("available"), "invalid_rule", "strict"),
+        (
+            "/ruleId",
+            json!("a b"),
+            "invalid_rule_id",
+            "letters, digits",
+        ),
+        (
+            "/ruleId",
+            json!("---"),
+            "invalid_rule_id",
+            "at least one letter or digit",
+        ),
+        (
+            "/source/groupId",
+            json!("GID_a"),
+            "invalid_group_id",
+            "7 to 64",
+        ),
+        (
+            "/source/groupId",
+            json!("Client"),
+            "invalid_group_id",
+            "GID_",
+        ),
+        (
+            "/source",
+            json!({ "mqttTopic": "a" }),
+            "invalid_rule",
+            "mqttTopic",
+        ),
+        (
+            "/type",
+            json!("dataOutbound"),
+            "invalid_rule",
+            "clientStatusNotification",
+        ),
+        (
+            "/destination/service",
+            json!("kafka"),
+            "invalid_rule",
+            "rocketmq",
+        ),
+        (
+            "/destination/instanceId",
+            json!("a b"),
+            "unknown_instance",
+            "destination.instanceId",
+        ),
+        (
+            "/destination/topic",
+            json!("a b"),
+            "invalid_rule",
+            "destination.topic",
+        ),
+        (
+            "/destination/ordering",
+            json!("available"),
+            "invalid_rule",
+            "strict",
+        ),
         ("/status", json!("on"), "invalid_rule", "enabled, disabled"),
-        ("/onActivate", json!("all"), "invalid_rule", "none, snapshot"),
-        ("/mapping", json!({ "plugin": "A B" }), "invalid_plugin_name", "mapping.plugin"),
-        ("/mapping", json!({ "version": "newest" }), "invalid_rule", "latest"),
-        ("/mapping", json!({ "version": 0 }), "invalid_rule", "from 1"),
+        (
+            "/onActivate",
+            json!("all"),
+            "invalid_rule",
+            "none, snapshot",
+        ),
+        (
+            "/mapping",
+            json!({ "plugin": "A B" }),
+            "invalid_plugin_name",
+            "mapping.plugin",
+        ),
+        (
+            "/mapping",
+            json!({ "version": "newest" }),
+            "invalid_rule",
+            "latest",
+        ),
+        (
+            "/mapping",
+            json!({ "version": 0 }),
+            "invalid_rule",
+            "from 1",
+        ),
         ("/mapping", json!({ "config": [] }), "invalid_rule", "map"),
-        ("/mapping", json!({ "limits": { "memoryBytesMax": 0 } }), "invalid_rule", "above 0"),
-        ("/mapping", json!({ "onFault": "drop" }), "invalid_rule", "deadLetter, retry, skip, default"),
-        ("/mapping", json!({ "onReject": "retry" }), "invalid_rule", "deadLetter, skip"),
-        ("/mapping", json!({ "plugins": "x" }), "invalid_rule", "unknown field `plugins`"),
-        ("/description", json!("x".repeat(1025)), "invalid_rule", "description"),
-        ("/mappping", json!({}), "invalid_rule", "unknown field `mappping`"),
+        (
+            "/mapping",
+            json!({ "limits": { "memoryBytesMax": 0 } }),
+            "invalid_rule",
+            "above 0",
+        ),
+        (
+            "/mapping",
+            json!({ "onFault": "drop" }),
+            "invalid_rule",
+            "deadLetter, retry, skip, default",
+        ),
+        (
+            "/mapping",
+            json!({ "onReject": "retry" }),
+            "invalid_rule",
+            "deadLetter, skip",
+        ),
+        (
+            "/mapping",
+            json!({ "plugins": "x" }),
+            "invalid_rule",
+            "unknown field `plugins`",
+        ),
+        (
+            "/description",
+            json!("x".repeat(1025)),
+            "invalid_rule",
+            "description",
+        ),
+        (
+            "/mappping",
+            json!({}),
+            "invalid_rule",
+            "unknown field `mappping`",
+        ),
     ];
     for (place, wrong, code, part) in table {
         let mut value = smallest();
@@ -106,14 +227,21 @@ fn each_wrong_part_is_named_with_what_would_be_right() {
         }
         let error = check(&value).unwrap_err();
         assert_eq!(error.code(), code, "{place}: {}", error.message());
-        assert!(error.message().contains(part), "{place}: {}", error.message());
+        assert!(
+            error.message().contains(part),
+            "{place}: {}",
+            error.message()
+        );
     }
 }
 
 #[test]
 fn broken_json_is_not_called_a_broken_rule() {
     for body in ["", "{", "nonsense"] {
-        assert_eq!(parse_rule(body.as_bytes()).unwrap_err().code(), "invalid_json");
+        assert_eq!(
+            parse_rule(body.as_bytes()).unwrap_err().code(),
+            "invalid_json"
+        );
     }
     assert_eq!(parse_rule(b"[]").unwrap_err().code(), "invalid_rule");
 }

@@ -13,7 +13,10 @@ fn after(seconds: u64) -> Instant {
 
 fn subscribed(broker: &Arc<Broker>, client: &str, filter: &str) -> Connected {
     let connected = connect(broker, lasting(client));
-    connected.connection.subscribe(filter, options(QoS::ExactlyOnce)).unwrap();
+    connected
+        .connection
+        .subscribe(filter, options(QoS::ExactlyOnce))
+        .unwrap();
     connected
 }
 
@@ -24,8 +27,14 @@ fn a_session_goes_on_with_what_came_meanwhile() {
     assert!(!first.session_present);
     drop(first);
     let publisher = connect(&broker, request("publisher"));
-    publisher.connection.publish(message("t", "0", QoS::AtMostOnce), None).unwrap();
-    publisher.connection.publish(message("t", "1", QoS::AtLeastOnce), None).unwrap();
+    publisher
+        .connection
+        .publish(message("t", "0", QoS::AtMostOnce), None)
+        .unwrap();
+    publisher
+        .connection
+        .publish(message("t", "1", QoS::AtLeastOnce), None)
+        .unwrap();
     let second = connect(&broker, lasting("a"));
     assert!(second.session_present);
     assert_eq!(drain(&second.outbound), ["t=1*1"]);
@@ -40,17 +49,28 @@ fn a_session_ends_with_its_expiry() {
     broker.advance(after(3_610));
     let late = connect(&broker, lasting("a"));
     assert!(!late.session_present);
-    late.connection.publish(message("t", "x", QoS::AtLeastOnce), None).unwrap();
+    late.connection
+        .publish(message("t", "x", QoS::AtLeastOnce), None)
+        .unwrap();
     assert_eq!(drain(&late.outbound), Vec::<String>::new());
     assert_eq!(broker.offline_len(), (0, 0));
 }
 
 #[test]
 fn the_expiry_is_limited_and_a_disconnect_may_change_it() {
-    let (broker, _sink) = broker_with(|config| config.session_expiry_max = Duration::from_secs(100));
-    let connected = connect(&broker, ConnectRequest { session_expiry_seconds: u32::MAX, ..lasting("a") });
+    let (broker, _sink) =
+        broker_with(|config| config.session_expiry_max = Duration::from_secs(100));
+    let connected = connect(
+        &broker,
+        ConnectRequest {
+            session_expiry_seconds: u32::MAX,
+            ..lasting("a")
+        },
+    );
     assert_eq!(connected.session_expiry_seconds, 100);
-    connected.connection.disconnect(CloseReason::ClientDisconnect, Some(0));
+    connected
+        .connection
+        .disconnect(CloseReason::ClientDisconnect, Some(0));
     drop(connected);
     assert!(!connect(&broker, lasting("a")).session_present);
 }
@@ -61,7 +81,10 @@ fn a_clean_start_ends_the_earlier_session() {
     drop(subscribed(&broker, "a", "t"));
     let clean = connect(&broker, request("a"));
     assert!(!clean.session_present);
-    clean.connection.publish(message("t", "x", QoS::AtLeastOnce), None).unwrap();
+    clean
+        .connection
+        .publish(message("t", "x", QoS::AtLeastOnce), None)
+        .unwrap();
     assert_eq!(drain(&clean.outbound), Vec::<String>::new());
 }
 
@@ -71,12 +94,17 @@ fn a_take_over_resumes_a_lasting_session_only() {
     let _short = connect(&broker, request("a"));
     let lasting_one = connect(&broker, lasting("a"));
     assert!(!lasting_one.session_present);
-    lasting_one.connection.subscribe("t", options(QoS::AtLeastOnce)).unwrap();
+    lasting_one
+        .connection
+        .subscribe("t", options(QoS::AtLeastOnce))
+        .unwrap();
     let next = connect(&broker, lasting("a"));
     assert!(next.session_present);
     // The connection that was taken over has no say in the session any more.
     assert!(!lasting_one.connection.unsubscribe("t"));
-    next.connection.publish(message("t", "x", QoS::AtLeastOnce), None).unwrap();
+    next.connection
+        .publish(message("t", "x", QoS::AtLeastOnce), None)
+        .unwrap();
     assert_eq!(drain(&lasting_one.outbound), Vec::<String>::new());
     assert_eq!(drain(&next.outbound), ["t=x*1"]);
 }
@@ -92,17 +120,29 @@ fn a_will_is_published_unless_the_client_disconnects() {
         ("d", CloseReason::Kicked),
     ] {
         let will = Some(will(&format!("will/{client}"), 0));
-        let connected = connect(&broker, ConnectRequest { will, ..request(client) });
+        let connected = connect(
+            &broker,
+            ConnectRequest {
+                will,
+                ..request(client)
+            },
+        );
         connected.connection.close(reason);
     }
-    assert_eq!(drain(&watcher.outbound), ["will/a=gone*1", "will/c=gone*2", "will/d=gone*3"]);
+    assert_eq!(
+        drain(&watcher.outbound),
+        ["will/a=gone*1", "will/c=gone*2", "will/d=gone*3"]
+    );
 }
 
 #[test]
 fn a_delayed_will_waits_and_is_cancelled_by_a_return() {
     let (broker, _sink) = broker();
     let watcher = subscribed(&broker, "watcher", "will");
-    let with_will = || ConnectRequest { will: Some(will("will", 60)), ..lasting("a") };
+    let with_will = || ConnectRequest {
+        will: Some(will("will", 60)),
+        ..lasting("a")
+    };
     drop(connect(&broker, with_will()));
     broker.advance(after(50));
     let back = connect(&broker, with_will());
@@ -154,22 +194,38 @@ fn the_client_that_was_offline_longest_is_forgotten_first() {
 #[test]
 fn clients_are_listed_by_id_in_pages() {
     let (broker, _sink) = broker();
-    let open: Vec<_> = (0..5).map(|n| connect(&broker, request(&format!("GID_Demo@@@d{n}")))).collect();
+    let open: Vec<_> = (0..5)
+        .map(|n| connect(&broker, request(&format!("GID_Demo@@@d{n}"))))
+        .collect();
     drop(connect(&broker, request("GID_Gone@@@d0")));
     drop(connect(&broker, request("other")));
 
     let page = broker.clients(None, 3, &ClientFilter::default());
-    let ids: Vec<_> = page.items.iter().map(|view| view.client_id.as_str()).collect();
+    let ids: Vec<_> = page
+        .items
+        .iter()
+        .map(|view| view.client_id.as_str())
+        .collect();
     assert_eq!(ids, ["GID_Demo@@@d0", "GID_Demo@@@d1", "GID_Demo@@@d2"]);
     assert_eq!(page.total, 7);
     let rest = broker.clients(page.next.as_ref(), 4, &ClientFilter::default());
     assert_eq!((rest.items.len(), rest.next, rest.total), (4, None, 7));
 
-    let of_group = ClientFilter { group_id: id("GID_Demo@@@d0").group(), online: None };
+    let of_group = ClientFilter {
+        group_id: id("GID_Demo@@@d0").group(),
+        online: None,
+    };
     assert_eq!(broker.clients(None, 10, &of_group).total, 5);
-    let offline = ClientFilter { group_id: None, online: Some(false) };
+    let offline = ClientFilter {
+        group_id: None,
+        online: Some(false),
+    };
     let offline = broker.clients(None, 10, &offline);
-    let ids: Vec<_> = offline.items.iter().map(|view| view.client_id.as_str()).collect();
+    let ids: Vec<_> = offline
+        .items
+        .iter()
+        .map(|view| view.client_id.as_str())
+        .collect();
     assert_eq!(ids, ["GID_Gone@@@d0", "other"]);
     drop(open);
 }
@@ -184,5 +240,8 @@ fn a_view_shows_the_last_channel_and_since_when() {
     assert_eq!((view.sequence, view.since_ms), (Sequence(0), 1_000));
     drop(connected);
     let view = broker.client(&id("GID_Demo@@@d")).unwrap();
-    assert_eq!((view.online, view.sequence, view.since_ms), (false, Sequence(0), 2_000));
+    assert_eq!(
+        (view.online, view.sequence, view.since_ms),
+        (false, Sequence(0), 2_000)
+    );
 }

@@ -22,12 +22,21 @@ fn everything_that_rocketmq_refuses_is_found_before_the_send() {
         with(|m| m.body = vec![0; OutboundMessage::BODY_BYTES_MAX + 1]),
         CheckMessageError::BodyTooLarge { .. }
     ));
-    assert!(matches!(with(|m| m.keys.push("a b".to_owned())), CheckMessageError::BlankInKey { .. }));
-    assert!(matches!(with(|m| m.tag = Some("\u{1}".to_owned())), CheckMessageError::Separator { .. }));
+    assert!(matches!(
+        with(|m| m.keys.push("a b".to_owned())),
+        CheckMessageError::BlankInKey { .. }
+    ));
+    assert!(matches!(
+        with(|m| m.tag = Some("\u{1}".to_owned())),
+        CheckMessageError::Separator { .. }
+    ));
     for name in ["UNIQ_KEY", "eventId"] {
         let mut changed = message();
         changed.properties.push((name.to_owned(), "x".to_owned()));
-        assert!(matches!(changed.check(), Err(CheckMessageError::ReservedProperty { .. })));
+        assert!(matches!(
+            changed.check(),
+            Err(CheckMessageError::ReservedProperty { .. })
+        ));
     }
     assert!(matches!(
         with(|m| m.properties.push(("big".to_owned(), "v".repeat(30_000)))),

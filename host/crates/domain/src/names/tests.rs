@@ -30,7 +30,14 @@ fn each_name_is_allowed_up_to_its_limit_and_not_beyond() {
 fn a_client_id_names_its_group_and_device() {
     let id = ClientId::parse_apsaramq("GID_abc@@@d1").unwrap();
     assert_eq!(id.group().unwrap().as_str(), "GID_abc");
-    for wrong in ["", "GID_abc", "GID_abc@@@", "GID_abc@@@a/b", "XID_abc@@@d", "GID_abc@@@a@@@b"] {
+    for wrong in [
+        "",
+        "GID_abc",
+        "GID_abc@@@",
+        "GID_abc@@@a/b",
+        "XID_abc@@@d",
+        "GID_abc@@@a@@@b",
+    ] {
         assert!(ClientId::parse_apsaramq(wrong).is_err(), "{wrong}");
     }
     let long = format!("GID_abc@@@{}", "d".repeat(54));

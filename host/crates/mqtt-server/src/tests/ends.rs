@@ -22,14 +22,23 @@ fn a_clean_close_is_connect_disconnect_tcpclean() {
             client.disconnect();
             assert_eq!(client.try_read(), None);
         });
-        assert_eq!(events, ["a connect", "a disconnect client-disconnect", "a tcpclean client-disconnect"]);
+        assert_eq!(
+            events,
+            [
+                "a connect",
+                "a disconnect client-disconnect",
+                "a tcpclean client-disconnect"
+            ]
+        );
     }
 }
 
 #[test]
 fn a_disconnect_that_is_followed_by_a_reset_is_a_clean_close() {
     let events = events_of(V5, 3, |_, mut client| {
-        socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&client.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
         client.disconnect();
     });
     assert_eq!(events[2], "a tcpclean client-disconnect");
@@ -39,7 +48,14 @@ fn a_disconnect_that_is_followed_by_a_reset_is_a_clean_close() {
 fn a_disconnect_that_wants_the_will_says_so() {
     let events = events_of(V5, 3, |_, mut client| client.send(&[0xE0, 1, 0x04]));
     let reason = "client-disconnect-with-will";
-    assert_eq!(events, ["a connect".to_owned(), format!("a disconnect {reason}"), format!("a tcpclean {reason}")]);
+    assert_eq!(
+        events,
+        [
+            "a connect".to_owned(),
+            format!("a disconnect {reason}"),
+            format!("a tcpclean {reason}")
+        ]
+    );
 }
 
 #[test]
@@ -54,7 +70,9 @@ fn a_lost_connection_is_connect_tcpclean() {
 fn a_reset_is_connect_tcpclean() {
     for version in [V311, V5] {
         let events = events_of(version, 2, |_, client| {
-            socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+            socket2::SockRef::from(&client.stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
         });
         assert_eq!(events, ["a connect", "a tcpclean connection-reset"]);
     }
@@ -64,10 +82,19 @@ fn a_reset_is_connect_tcpclean() {
 fn silence_beyond_the_keep_alive_is_connect_tcpclean() {
     for version in [V311, V5] {
         let host = Host::start();
-        let mut client = Client::connect(host.tcp(), &ConnectPacket { keep_alive: 1, ..hello(version, "a") });
+        let mut client = Client::connect(
+            host.tcp(),
+            &ConnectPacket {
+                keep_alive: 1,
+                ..hello(version, "a")
+            },
+        );
         let reason = client.read_to_end();
         assert_eq!(reason, (version == V5).then_some(0x8D));
-        assert_eq!(host.sink.events(2), ["a connect", "a tcpclean keep-alive-timeout"]);
+        assert_eq!(
+            host.sink.events(2),
+            ["a connect", "a tcpclean keep-alive-timeout"]
+        );
     }
 }
 
@@ -145,7 +172,10 @@ fn a_take_over_ends_the_old_connection_first() {
 fn a_kick_closes_the_socket() {
     for version in [V311, V5] {
         let events = events_of(version, 2, |host, mut client| {
-            assert!(host.broker.kick(&ClientId::parse("a").unwrap(), CloseReason::Kicked));
+            assert!(
+                host.broker
+                    .kick(&ClientId::parse("a").unwrap(), CloseReason::Kicked)
+            );
             assert_eq!(client.read_to_end(), (version == V5).then_some(0x98));
         });
         assert_eq!(events, ["a connect", "a tcpclean kicked"]);
@@ -155,12 +185,22 @@ fn a_kick_closes_the_socket() {
 #[test]
 fn what_is_known_of_a_channel_is_recorded() {
     let host = Host::start();
-    let connect = ConnectPacket { username: Some("user"), keep_alive: 7, ..hello(V5, "GID_Demo@@@d") };
+    let connect = ConnectPacket {
+        username: Some("user"),
+        keep_alive: 7,
+        ..hello(V5, "GID_Demo@@@d")
+    };
     let client = Client::connect(host.tcp(), &connect);
     let facts = Arc::clone(&host.sink.facts.lock()[0]);
     assert_eq!(facts.client_address, client.stream.local_addr().unwrap());
-    assert_eq!(facts.group_id.as_ref().map(GroupId::as_str), Some("GID_Demo"));
+    assert_eq!(
+        facts.group_id.as_ref().map(GroupId::as_str),
+        Some("GID_Demo")
+    );
     assert_eq!(facts.username.as_deref(), Some("user"));
-    assert_eq!((facts.listener, facts.protocol, facts.keep_alive_seconds), ("tcp", V5, 7));
+    assert_eq!(
+        (facts.listener, facts.protocol, facts.keep_alive_seconds),
+        ("tcp", V5, 7)
+    );
     assert_eq!((facts.clean_start, facts.session_present), (true, false));
 }

@@ -1,4 +1,4 @@
-//! Messages between clients over real sockets: every QoS, both versions, also across reconnects.
+//! Messages between clients over real sockets: every `QoS`, both versions, also across reconnects.
 
 use domain::MqttVersion::{V5, V311};
 
@@ -6,7 +6,11 @@ use super::wire::{Client, ConnectPacket, Packet, frame, hello};
 use super::*;
 
 fn lasting(version: domain::MqttVersion, client_id: &str) -> ConnectPacket {
-    ConnectPacket { clean: false, expiry: 3_600, ..hello(version, client_id) }
+    ConnectPacket {
+        clean: false,
+        expiry: 3_600,
+        ..hello(version, client_id)
+    }
 }
 
 #[test]
@@ -37,7 +41,13 @@ fn each_qos_arrives_with_its_acknowledgements() {
         subscriber.acknowledge(0x70, packet_id.unwrap());
 
         subscriber.send(&[0xC0, 0]);
-        assert_eq!(subscriber.read(), Packet { first: 0xD0, body: Vec::new() });
+        assert_eq!(
+            subscriber.read(),
+            Packet {
+                first: 0xD0,
+                body: Vec::new()
+            }
+        );
     }
 }
 
@@ -120,13 +130,19 @@ fn a_will_comes_after_a_loss_and_not_after_a_disconnect() {
     let mut subscriber = Client::connect(host.tcp(), &hello(V5, "subscriber"));
     subscriber.subscribe("will/+", 1);
     for version in [V311, V5] {
-        let with_will = |topic| ConnectPacket { will: Some((topic, "gone")), ..hello(version, "a") };
+        let with_will = |topic| ConnectPacket {
+            will: Some((topic, "gone")),
+            ..hello(version, "a")
+        };
         let mut clean = Client::connect(host.tcp(), &with_will("will/clean"));
         clean.disconnect();
         assert_eq!(clean.try_read(), None);
         drop(Client::connect(host.tcp(), &with_will("will/lost")));
         let packet = subscriber.read();
-        assert!(packet.body.windows(9).any(|window| window == b"will/lost"), "{packet:?}");
+        assert!(
+            packet.body.windows(9).any(|window| window == b"will/lost"),
+            "{packet:?}"
+        );
         let packet_id = u16::from_be_bytes([packet.body[11], packet.body[12]]);
         subscriber.acknowledge(0x40, packet_id);
     }

@@ -10,7 +10,10 @@ use super::*;
 fn refused(host: &Host, connect: &ConnectPacket) -> (u8, String) {
     let (mut client, answer) = Client::ask(host.tcp(), connect);
     assert_eq!(client.try_read(), None);
-    (answer.body[1], String::from_utf8_lossy(&answer.body).into_owned())
+    (
+        answer.body[1],
+        String::from_utf8_lossy(&answer.body).into_owned(),
+    )
 }
 
 /// That nothing came of what was tried: a client that is let in is the first in the record.
@@ -41,7 +44,10 @@ fn an_empty_client_id_is_replaced_where_every_id_is_accepted() {
     assert!(String::from_utf8_lossy(&answer.body).contains("auto-"));
     let _client = Client::connect(host.tcp(), &hello(V311, ""));
     assert_eq!(host.sink.facts.lock().len(), 2);
-    let not_clean = ConnectPacket { clean: false, ..hello(V311, "") };
+    let not_clean = ConnectPacket {
+        clean: false,
+        ..hello(V311, "")
+    };
     assert_eq!(refused(&host, &not_clean).0, 2);
 }
 
@@ -99,7 +105,10 @@ fn a_connect_whose_event_was_not_stored_is_refused_and_closed() {
     assert_eq!(host.sink.events(2).len(), 2);
     host.sink.commits_fail.store(true, Ordering::SeqCst);
     assert_eq!(refused(&host, &hello(V5, "b")).0, 0x88);
-    assert_eq!(host.sink.events(4)[2..], ["b connect", "b tcpclean internal-error"]);
+    assert_eq!(
+        host.sink.events(4)[2..],
+        ["b connect", "b tcpclean internal-error"]
+    );
 }
 
 #[test]
@@ -110,7 +119,10 @@ fn a_connection_without_a_connect_is_closed_in_time_and_is_nothing() {
     let mut garbage = Client::dial(host.tcp(), V5);
     garbage.send(b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(garbage.try_read(), None);
-    assert_eq!(host.broker.stats().snapshot().opened, [("tcp", 0), ("ws", 0)]);
+    assert_eq!(
+        host.broker.stats().snapshot().opened,
+        [("tcp", 0), ("ws", 0)]
+    );
     nothing_recorded(&host);
 }
 
@@ -118,7 +130,13 @@ fn a_connection_without_a_connect_is_closed_in_time_and_is_nothing() {
 fn a_longer_keep_alive_is_answered_with_the_servers() {
     let host = Host::start_with(|config| config.keep_alive_max = Duration::from_secs(30));
     for (keep_alive, expected) in [(31, true), (0, true), (30, false)] {
-        let (_client, answer) = Client::ask(host.tcp(), &ConnectPacket { keep_alive, ..hello(V5, "a") });
+        let (_client, answer) = Client::ask(
+            host.tcp(),
+            &ConnectPacket {
+                keep_alive,
+                ..hello(V5, "a")
+            },
+        );
         // Property 0x13 is Server Keep Alive.
         let told = answer.body.windows(3).any(|window| window == [0x13, 0, 30]);
         assert_eq!(told, expected, "{keep_alive}");

@@ -12,13 +12,21 @@ use crate::StartServerError;
 #[test]
 fn a_shutdown_tells_clients_and_gives_every_channel_its_tcpclean() {
     let mut host = Host::start();
-    let mut v5: Vec<_> = (0..20).map(|n| Client::connect(host.tcp(), &hello(V5, &format!("n{n}")))).collect();
+    let mut v5: Vec<_> = (0..20)
+        .map(|n| Client::connect(host.tcp(), &hello(V5, &format!("n{n}"))))
+        .collect();
     let mut v3 = Client::connect(host.tcp(), &hello(V311, "old"));
     let address = host.tcp();
     host.shutdown(Duration::from_secs(10));
     let events = host.sink.events(42);
     assert_eq!(events.len(), 42);
-    assert_eq!(events.iter().filter(|line| line.ends_with("tcpclean host-shutdown")).count(), 21);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|line| line.ends_with("tcpclean host-shutdown"))
+            .count(),
+        21
+    );
     for client in &mut v5 {
         assert_eq!(client.read_to_end(), Some(0x8B));
     }
@@ -39,7 +47,10 @@ fn a_client_that_does_not_read_does_not_hold_a_shutdown_up() {
     assert_eq!(publisher.read().first, 0xD0);
     host.shutdown(Duration::from_secs(1));
     let events = host.sink.events(4);
-    assert!(events.contains(&"stuck tcpclean host-shutdown".to_owned()), "{events:?}");
+    assert!(
+        events.contains(&"stuck tcpclean host-shutdown".to_owned()),
+        "{events:?}"
+    );
     drop(stuck);
 }
 
@@ -48,7 +59,10 @@ fn an_address_in_use_is_named_with_its_listener() {
     let host = Host::start();
     let taken = host.tcp();
     for (kind, change) in [
-        ("tcp", (|config, taken| config.tcp = vec![taken]) as fn(&mut MqttServerConfig, SocketAddr)),
+        (
+            "tcp",
+            (|config, taken| config.tcp = vec![taken]) as fn(&mut MqttServerConfig, SocketAddr),
+        ),
         ("ws", |config, taken| config.ws = vec![taken]),
     ] {
         let mut config = config();
@@ -56,14 +70,23 @@ fn an_address_in_use_is_named_with_its_listener() {
         let sink = Arc::clone(&host.sink) as Arc<dyn StatusSink>;
         let error = MqttServer::start(config, Arc::clone(&host.broker), sink).unwrap_err();
         let text = ErrorChain(&error).to_string();
-        assert!(text.starts_with(&format!("mqtt {kind} listener {taken}: Address already in use")), "{text}");
+        assert!(
+            text.starts_with(&format!(
+                "mqtt {kind} listener {taken}: Address already in use"
+            )),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_server_without_listeners_does_not_start() {
     let host = Host::start();
-    let config = MqttServerConfig { tcp: Vec::new(), ws: Vec::new(), ..config() };
+    let config = MqttServerConfig {
+        tcp: Vec::new(),
+        ws: Vec::new(),
+        ..config()
+    };
     let sink = Arc::clone(&host.sink) as Arc<dyn StatusSink>;
     let started = MqttServer::start(config, Arc::clone(&host.broker), sink);
     assert!(matches!(started, Err(StartServerError::NoListener)));

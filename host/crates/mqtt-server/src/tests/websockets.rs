@@ -23,7 +23,9 @@ impl WebSocket {
              Sec-WebSocket-Protocol: other, mqtt\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
-        let mut socket = Self { reader: BufReader::new(stream) };
+        let mut socket = Self {
+            reader: BufReader::new(stream),
+        };
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -60,7 +62,10 @@ fn both_versions_connect_over_websocket() {
         let host = Host::start();
         let (mut socket, head) = WebSocket::ask(host.ws(), "/mqtt");
         assert!(head[0].starts_with("http/1.1 101"), "{head:?}");
-        assert!(head.contains(&"sec-websocket-protocol: mqtt".to_owned()), "{head:?}");
+        assert!(
+            head.contains(&"sec-websocket-protocol: mqtt".to_owned()),
+            "{head:?}"
+        );
         // One packet in two frames.
         let connect = hello(version, "a").bytes();
         socket.send(&connect[..5]);
@@ -72,11 +77,18 @@ fn both_versions_connect_over_websocket() {
         socket.send(&[0xE0, 0]);
         assert_eq!(
             host.sink.events(3),
-            ["a connect", "a disconnect client-disconnect", "a tcpclean client-disconnect"]
+            [
+                "a connect",
+                "a disconnect client-disconnect",
+                "a tcpclean client-disconnect"
+            ]
         );
         let facts = Arc::clone(&host.sink.facts.lock()[0]);
         assert_eq!(facts.listener, "ws");
-        assert_eq!(facts.client_address, socket.reader.get_ref().local_addr().unwrap());
+        assert_eq!(
+            facts.client_address,
+            socket.reader.get_ref().local_addr().unwrap()
+        );
     }
 }
 
@@ -87,7 +99,10 @@ fn a_lost_websocket_is_connect_tcpclean() {
     socket.send(&hello(V5, "a").bytes());
     socket.read();
     drop(socket);
-    assert_eq!(host.sink.events(2), ["a connect", "a tcpclean connection-lost"]);
+    assert_eq!(
+        host.sink.events(2),
+        ["a connect", "a tcpclean connection-lost"]
+    );
 }
 
 #[test]

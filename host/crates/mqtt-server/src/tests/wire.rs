@@ -175,11 +175,21 @@ impl Client {
         let body = [&[0, 1], self.properties(), &text(filter), &[qos]].concat();
         self.send(&frame(0x82, &body));
         let answer = self.read();
-        assert_eq!((answer.first, answer.body.last()), (0x90, Some(&qos)), "{answer:?}");
+        assert_eq!(
+            (answer.first, answer.body.last()),
+            (0x90, Some(&qos)),
+            "{answer:?}"
+        );
     }
 
     /// `flags` are those of the fixed header.
-    pub(super) fn publish(&mut self, flags: u8, topic: &str, packet_id: Option<u16>, payload: &[u8]) {
+    pub(super) fn publish(
+        &mut self,
+        flags: u8,
+        topic: &str,
+        packet_id: Option<u16>,
+        payload: &[u8],
+    ) {
         let packet_id = packet_id.map_or(Vec::new(), |id| id.to_be_bytes().to_vec());
         let body = [&text(topic), &packet_id, self.properties(), payload].concat();
         self.send(&frame(0x30 | flags, &body));

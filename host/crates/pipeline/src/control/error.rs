@@ -113,7 +113,10 @@ impl ControlError {
     /// Pairs a code with its message.
     #[must_use]
     pub fn new(code: ControlCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 

@@ -13,7 +13,10 @@ impl Control {
             Ok(records) => records
                 .into_iter()
                 .filter(|record| !record.is_deleted)
-                .map(|record| GroupView { group_id: record.group_id, created_at_ms: record.created_at_ms })
+                .map(|record| GroupView {
+                    group_id: record.group_id,
+                    created_at_ms: record.created_at_ms,
+                })
                 .collect(),
             Err(error) => {
                 tracing::error!(error = %domain::ErrorChain(&error), "groups cannot be read");
@@ -35,7 +38,10 @@ impl Control {
             let message = format!("there is a group {group_id} already");
             return Err(ControlError::new(ControlCode::GroupExists, message));
         }
-        let view = GroupView { group_id: group_id.clone(), created_at_ms: self.clock.now_ms() };
+        let view = GroupView {
+            group_id: group_id.clone(),
+            created_at_ms: self.clock.now_ms(),
+        };
         self.put_group(group_id.clone(), false).await?;
         self.known_groups.put(group_id);
         Ok(view)
@@ -54,7 +60,10 @@ impl Control {
             return Err(ControlError::new(ControlCode::GroupNotFound, message));
         }
         if let Some(rule) = self.intent.load().rule_of_group(group_id) {
-            let message = format!("rule {} names group {group_id}; delete the rule first", rule.draft.rule_id);
+            let message = format!(
+                "rule {} names group {group_id}; delete the rule first",
+                rule.draft.rule_id
+            );
             return Err(ControlError::new(ControlCode::GroupInUse, message));
         }
         self.put_group(group_id.clone(), true).await?;
@@ -76,16 +85,23 @@ impl Control {
         if self.known_groups.contains(group_id)
             || (self.known_groups.is_auto_create() && !self.known_groups.is_deleted(group_id))
         {
-            // Makes the group known, so that it is listed before its first client comes.
-            self.known_groups.admits(group_id);
             return Ok(());
         }
-        let message = format!("there is no group {group_id}; create it with `rulemill group create {group_id}`");
+        let message = format!(
+            "there is no group {group_id}; create it with `rulemill group create {group_id}`"
+        );
         Err(ControlError::new(ControlCode::UnknownGroup, message))
     }
 
     async fn put_group(&self, group_id: GroupId, is_deleted: bool) -> Result<(), ControlError> {
         let created_at_ms = self.clock.now_ms();
-        self.write(move |tx| tx.put_group(&GroupRecord { group_id, created_at_ms, is_deleted })).await
+        self.write(move |tx| {
+            tx.put_group(&GroupRecord {
+                group_id,
+                created_at_ms,
+                is_deleted,
+            })
+        })
+        .await
     }
 }

@@ -20,7 +20,9 @@ impl Control {
     /// The connections of an instance.
     #[must_use]
     pub fn sender(&self, instance_id: &InstanceId) -> Option<Arc<dyn MessageSender>> {
-        self.configured.get(instance_id).map(|instance| Arc::clone(&instance.sender))
+        self.configured
+            .get(instance_id)
+            .map(|instance| Arc::clone(&instance.sender))
     }
 
     /// Creates a topic, with the instance's number of queues if `queues` is not given.
@@ -51,14 +53,22 @@ impl Control {
         let problem = match instance.sender.route(topic).await {
             Ok(_) => return Ok(Vec::new()),
             Err(RouteError::TopicNotFound { .. }) if instance.is_topic_created => {
-                match instance.sender.create_topic(topic, instance.topic_queues).await {
+                match instance
+                    .sender
+                    .create_topic(topic, instance.topic_queues)
+                    .await
+                {
                     Ok(()) => return Ok(Vec::new()),
                     Err(error) => control_errors::create_topic(&error),
                 }
             }
             Err(error) => control_errors::route(&error),
         };
-        if is_forced { Ok(vec![problem.message]) } else { Err(problem) }
+        if is_forced {
+            Ok(vec![problem.message])
+        } else {
+            Err(problem)
+        }
     }
 
     fn instance(&self, instance_id: &InstanceId) -> Result<&InstanceConfig, ControlError> {
@@ -66,7 +76,11 @@ impl Control {
             let known: Vec<_> = self.instances().iter().map(ToString::to_string).collect();
             let message = format!(
                 "the configuration has no rocketmq.instances.{instance_id}; it has {}",
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
             );
             ControlError::new(ControlCode::UnknownInstance, message)
         })

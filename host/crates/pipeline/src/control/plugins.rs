@@ -34,7 +34,13 @@ impl Control {
     /// All versions of all plugins, sorted by name and version.
     #[must_use]
     pub fn plugins(&self) -> Vec<PluginVersionView> {
-        self.intent.load().plugins.values().flatten().map(view).collect()
+        self.intent
+            .load()
+            .plugins
+            .values()
+            .flatten()
+            .map(view)
+            .collect()
     }
 
     /// Deletes a plugin with all its versions.
@@ -53,16 +59,25 @@ impl Control {
             let message = format!("plugin {name} came with the host and cannot be deleted");
             return Err(ControlError::new(ControlCode::PluginBuiltIn, message));
         }
-        let user = intent.rules.values().find(|rule| rule.draft.mapping.plugin == *name);
+        let user = intent
+            .rules
+            .values()
+            .find(|rule| rule.draft.mapping.plugin == *name);
         if let Some(rule) = user {
-            let message = format!("rule {} uses plugin {name}; edit or delete the rule first", rule.draft.rule_id);
+            let message = format!(
+                "rule {} uses plugin {name}; edit or delete the rule first",
+                rule.draft.rule_id
+            );
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
         let draining = intent.incarnations.values().find(|record| {
             record.mapping.plugin == *name && self.outbox.counts(record.id).pending > 0
         });
         if let Some(record) = draining {
-            let message = format!("events of rule {} still wait for plugin {name}", record.rule_id);
+            let message = format!(
+                "events of rule {} still wait for plugin {name}",
+                record.rule_id
+            );
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
         let name = name.clone();
@@ -71,11 +86,16 @@ impl Control {
     }
 
     /// Stores the host's own plugins; a newer host adds versions.
-    pub(crate) async fn store_built_in(&self, plugins: &[BuiltInPlugin]) -> Result<(), ControlError> {
+    pub(crate) async fn store_built_in(
+        &self,
+        plugins: &[BuiltInPlugin],
+    ) -> Result<(), ControlError> {
         for plugin in plugins {
-            let name = PluginName::parse(plugin.name)
-                .map_err(|error| ControlError::new(ControlCode::InvalidPluginName, error.to_string()))?;
-            self.store_version(name, plugin.bytes.to_vec(), true).await?;
+            let name = PluginName::parse(plugin.name).map_err(|error| {
+                ControlError::new(ControlCode::InvalidPluginName, error.to_string())
+            })?;
+            self.store_version(name, plugin.bytes.to_vec(), true)
+                .await?;
         }
         Ok(())
     }
@@ -86,13 +106,23 @@ impl Control {
         bytes: Vec<u8>,
         is_built_in: bool,
     ) -> Result<(PluginRecord, bool), ControlError> {
-        let (meta, runtime, reloader) =
-            (Arc::clone(&self.meta), Arc::clone(&self.runtime), Arc::clone(&self.reloader));
+        let (meta, runtime, reloader) = (
+            Arc::clone(&self.meta),
+            Arc::clone(&self.runtime),
+            Arc::clone(&self.reloader),
+        );
         let created_at_ms = self.clock.now_ms();
         self.blocking(move || {
-            let facts = runtime.inspect(&bytes).map_err(|error| control_errors::inspect(&error))?;
-            let records = meta.plugins().map_err(|error| control_errors::store(&error))?;
-            let versions: Vec<_> = records.into_iter().filter(|record| record.name == name).collect();
+            let facts = runtime
+                .inspect(&bytes)
+                .map_err(|error| control_errors::inspect(&error))?;
+            let records = meta
+                .plugins()
+                .map_err(|error| control_errors::store(&error))?;
+            let versions: Vec<_> = records
+                .into_iter()
+                .filter(|record| record.name == name)
+                .collect();
             if let Some(known) = versions.iter().find(|record| record.digest == facts.digest) {
                 return Ok((known.clone(), false));
             }
@@ -134,7 +164,10 @@ impl Control {
             .collect();
         for (rule_id, mapping) in followers {
             let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
-            match self.blocking(move || reloader.load(&candidate, &mapping).map(|_| ())).await {
+            match self
+                .blocking(move || reloader.load(&candidate, &mapping).map(|_| ()))
+                .await
+            {
                 Ok(()) => {
                     let (key, version) = (resolved_key(&rule_id), record.version.to_string());
                     self.write(move |tx| tx.put_setting(&key, &version)).await?;

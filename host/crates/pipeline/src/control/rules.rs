@@ -33,7 +33,10 @@ impl Control {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
         if let Some(rule) = intent.rules.get(&draft.rule_id) {
-            let message = format!("there is a rule {} already; edit it, or choose another id", rule.draft.rule_id);
+            let message = format!(
+                "there is a rule {} already; edit it, or choose another id",
+                rule.draft.rule_id
+            );
             return Err(ControlError::new(ControlCode::RuleExists, message));
         }
         if intent.rules.len() >= self.rules_max {
@@ -85,7 +88,10 @@ impl Control {
         let old = find(&intent, rule_id)?;
         check_revision(old, if_revision)?;
         if old.draft.enabled != is_enabled {
-            let draft = RuleDraft { enabled: is_enabled, ..old.draft.clone() };
+            let draft = RuleDraft {
+                enabled: is_enabled,
+                ..old.draft.clone()
+            };
             self.save(&intent, draft, Some(old)).await?;
         }
         self.rule(rule_id).ok_or_else(|| not_found(rule_id))
@@ -111,13 +117,19 @@ impl Control {
             .incarnations
             .values()
             .filter(|record| record.rule_id == *rule_id)
-            .map(|record| IncarnationRecord { is_retired: true, is_discarding, ..record.clone() })
+            .map(|record| IncarnationRecord {
+                is_retired: true,
+                is_discarding,
+                ..record.clone()
+            })
             .collect();
         let ids: Vec<_> = records.iter().map(|record| record.id).collect();
         let rule_id = rule_id.clone();
         self.write(move |tx| {
             tx.remove_rule(&rule_id)?;
-            records.iter().try_for_each(|record| tx.put_incarnation(record))
+            records
+                .iter()
+                .try_for_each(|record| tx.put_incarnation(record))
         })
         .await?;
         self.reload().await?;
@@ -139,7 +151,11 @@ impl Control {
     pub fn rule(&self, rule_id: &RuleId) -> Option<RuleView> {
         let intent = self.intent.load();
         let rule = intent.rules.get(rule_id)?;
-        Some(RuleView { rule: rule.clone(), state: self.state(rule), warnings: Vec::new() })
+        Some(RuleView {
+            rule: rule.clone(),
+            state: self.state(rule),
+            warnings: Vec::new(),
+        })
     }
 
     /// All rules with their states, sorted by id.
@@ -156,11 +172,15 @@ impl Control {
 
     pub(super) fn state(&self, rule: &Rule) -> RuleState {
         let active = self.rule_set.incarnation(rule.incarnation);
-        let loaded = active.as_ref().and_then(|active| active.mapper.as_ref().ok());
+        let loaded = active
+            .as_ref()
+            .and_then(|active| active.mapper.as_ref().ok());
         let health = self.couriers.health(rule.incarnation);
         let (worst, since_ms) = health.map_or((None, rule.updated_at_ms), |health| health.worst());
         let is_pending = self.outbox.counts(rule.incarnation).pending > 0;
-        let load_error = active.as_ref().and_then(|active| active.mapper.as_ref().err().cloned());
+        let load_error = active
+            .as_ref()
+            .and_then(|active| active.mapper.as_ref().err().cloned());
         let (health, reason) = match (rule.draft.enabled, is_pending, worst, load_error) {
             (false, false, _, _) => (Health::Disabled, None),
             (_, _, Some((health, reason)), _) => (health, Some(reason)),
@@ -178,7 +198,10 @@ impl Control {
         }
     }
 
-    fn view_with(&self, (rule_id, warnings): (RuleId, Vec<String>)) -> Result<RuleView, ControlError> {
+    fn view_with(
+        &self,
+        (rule_id, warnings): (RuleId, Vec<String>),
+    ) -> Result<RuleView, ControlError> {
         let view = self.rule(&rule_id).ok_or_else(|| not_found(&rule_id))?;
         Ok(RuleView { warnings, ..view })
     }
@@ -204,7 +227,9 @@ impl Control {
             return Err(ControlError::new(ControlCode::InvalidRule, message));
         }
         self.check_group(&draft.group_id)?;
-        let warnings = self.check_destination(&draft.destination, is_forced).await?;
+        let warnings = self
+            .check_destination(&draft.destination, is_forced)
+            .await?;
         self.check_mapping(intent, draft).await?;
         Ok((draft.rule_id.clone(), warnings))
     }
@@ -224,7 +249,8 @@ impl Control {
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
         let reloader = Arc::clone(&self.reloader);
-        self.blocking(move || reloader.load(&record, &mapping).map(|_| ())).await
+        self.blocking(move || reloader.load(&record, &mapping).map(|_| ()))
+            .await
     }
 
     /// Stores `draft` as a new revision and makes it true.
@@ -240,8 +266,14 @@ impl Control {
             old.draft.mapping.plugin == draft.mapping.plugin
                 && old.draft.mapping.version == draft.mapping.version
         });
-        let kept = intent.resolved.get(&draft.rule_id).copied().filter(|_| is_plugin_kept);
-        let resolved = intent.version(&draft.mapping, kept).map(|record| record.version);
+        let kept = intent
+            .resolved
+            .get(&draft.rule_id)
+            .copied()
+            .filter(|_| is_plugin_kept);
+        let resolved = intent
+            .version(&draft.mapping, kept)
+            .map(|record| record.version);
         let is_same_incarnation = old.is_some_and(|old| {
             old.draft.group_id == draft.group_id && old.draft.destination == draft.destination
         });
@@ -250,9 +282,16 @@ impl Control {
             .as_ref()
             .filter(|_| !is_same_incarnation)
             .and_then(|old| intent.incarnations.get(&old.incarnation))
-            .map(|record| IncarnationRecord { is_retired: true, ..record.clone() });
+            .map(|record| IncarnationRecord {
+                is_retired: true,
+                ..record.clone()
+            });
         let created_at_ms = old.as_ref().map_or(now_ms, |old| old.created_at_ms);
-        let kept_incarnation = old.as_ref().filter(|_| is_same_incarnation).map(|old| old.incarnation);
+        let group_id = draft.group_id.clone();
+        let kept_incarnation = old
+            .as_ref()
+            .filter(|_| is_same_incarnation)
+            .map(|old| old.incarnation);
         self.write(move |tx| {
             let revision = tx.next_revision()?;
             let incarnation = match kept_incarnation {
@@ -275,9 +314,17 @@ impl Control {
             if let Some(version) = resolved {
                 tx.put_setting(&resolved_key(&draft.rule_id), &version.to_string())?;
             }
-            tx.put_rule(&Rule { draft, revision, incarnation, created_at_ms, updated_at_ms: now_ms })
+            tx.put_rule(&Rule {
+                draft,
+                revision,
+                incarnation,
+                created_at_ms,
+                updated_at_ms: now_ms,
+            })
         })
         .await?;
+        // Makes the group known, so that it is listed before its first client comes.
+        self.known_groups.admits(&group_id);
         self.reload().await
     }
 
@@ -287,7 +334,11 @@ impl Control {
         work: impl FnOnce(&mut MetaWrite<'_>) -> Result<(), WriteMetaError> + Send + 'static,
     ) -> Result<(), ControlError> {
         let meta = Arc::clone(&self.meta);
-        self.blocking(move || meta.write(work).map_err(|error| control_errors::store(&error))).await
+        self.blocking(move || {
+            meta.write(work)
+                .map_err(|error| control_errors::store(&error))
+        })
+        .await
     }
 }
 

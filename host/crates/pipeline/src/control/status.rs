@@ -14,7 +14,10 @@ impl Control {
         let stats = self.outbox.stats();
         let mut events = EventCounts::default();
         let sum = |counters: &[std::sync::atomic::AtomicU64; 3]| {
-            counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum::<u64>()
+            counters
+                .iter()
+                .map(|counter| counter.load(Ordering::Relaxed))
+                .sum::<u64>()
         };
         events.matched = sum(&self.observed.matched);
         events.unmatched = sum(&self.observed.unmatched);
@@ -36,7 +39,9 @@ impl Control {
         PipelineStatus {
             events,
             outbox_bytes: stats.bytes,
-            outbox_oldest_ms: stats.oldest_time_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest)),
+            outbox_oldest_ms: stats
+                .oldest_time_ms
+                .map_or(0, |oldest| now_ms.saturating_sub(oldest)),
             rules: rules.collect(),
         }
     }
@@ -44,14 +49,19 @@ impl Control {
     /// Why the host should not get traffic; `None` when it is ready.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
-        self.outbox.stats().failed.then(|| "the outbox cannot be written".to_owned())
+        self.outbox
+            .stats()
+            .failed
+            .then(|| "the outbox cannot be written".to_owned())
     }
 
     /// The pipeline's metrics as Prometheus text.
     #[must_use]
     pub fn metrics_text(&self) -> String {
         let load = |counters: &[std::sync::atomic::AtomicU64; 3], index: usize| {
-            counters.get(index).map_or(0, |counter| counter.load(Ordering::Relaxed))
+            counters
+                .get(index)
+                .map_or(0, |counter| counter.load(Ordering::Relaxed))
         };
         let rows: Vec<_> = EventType::ALL
             .into_iter()
@@ -64,7 +74,10 @@ impl Control {
                     EventType::Connect => self.observed.refused.load(Ordering::Relaxed),
                     EventType::Disconnect | EventType::TcpClean => 0,
                 };
-                (event_type.as_str(), [matched + unmatched, unmatched, matched, refused])
+                (
+                    event_type.as_str(),
+                    [matched + unmatched, unmatched, matched, refused],
+                )
             })
             .collect();
         self.metrics.render(&self.status(), &rows)
@@ -75,7 +88,10 @@ impl Control {
         let intent = self.intent.load();
         intent.incarnations.keys().all(|id| {
             let stuck = self.couriers.health(*id).is_some_and(|health| {
-                matches!(health.worst().0, Some((Health::Faulted | Health::Paused, _)))
+                matches!(
+                    health.worst().0,
+                    Some((Health::Faulted | Health::Paused, _))
+                )
             });
             stuck || self.outbox.counts(*id).pending == 0
         })
@@ -84,7 +100,11 @@ impl Control {
     fn rule_counts(&self, rule_id: &RuleId) -> EventCounts {
         let intent = self.intent.load();
         let mut events = EventCounts::default();
-        for record in intent.incarnations.values().filter(|record| record.rule_id == *rule_id) {
+        for record in intent
+            .incarnations
+            .values()
+            .filter(|record| record.rule_id == *rule_id)
+        {
             add(&mut events, self.counts(record.id));
         }
         events

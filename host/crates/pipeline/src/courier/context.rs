@@ -41,6 +41,8 @@ pub(crate) struct CourierContext {
 impl CourierContext {
     /// Whether what is queued is to be dropped.
     pub(crate) fn is_discarding(&self) -> bool {
-        self.rules.incarnation(self.incarnation).is_some_and(|active| active.is_discarding)
+        self.rules
+            .incarnation(self.incarnation)
+            .is_some_and(|active| active.is_discarding)
     }
 }

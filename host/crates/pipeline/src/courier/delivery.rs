@@ -40,8 +40,13 @@ pub(super) async fn send_all(
             runs.extend(run.rev().map(|index| index..index + 1));
             continue;
         }
-        let Some(batch) = messages.get(run.clone()) else { continue };
-        let sent = instance.sender.send(&context.destination.topic, queue, batch).await;
+        let Some(batch) = messages.get(run.clone()) else {
+            continue;
+        };
+        let sent = instance
+            .sender
+            .send(&context.destination.topic, queue, batch)
+            .await;
         let instance_id = &context.destination.instance_id;
         match sent {
             Ok(stored) => {
@@ -87,7 +92,10 @@ async fn retry_later(
     error: &SendError,
     backoff: &mut Backoff,
 ) {
-    if context.health.report(part, Health::Retrying, error.to_string()) {
+    if context
+        .health
+        .report(part, Health::Retrying, error.to_string())
+    {
         tracing::warn!(rule_id = %context.rule_id, queue = part, error = %error, "send failed, retrying");
     }
     tokio::time::sleep(backoff.next()).await;
@@ -99,7 +107,8 @@ fn split(messages: &[OutboundMessage], instance: &InstanceConfig) -> Vec<Range<u
     let (mut start, mut bytes) = (0, 0);
     for (index, message) in messages.iter().enumerate() {
         let size = size(message);
-        let is_full = index - start >= instance.batch_max || bytes + size > instance.batch_bytes_max;
+        let is_full =
+            index - start >= instance.batch_max || bytes + size > instance.batch_bytes_max;
         if index > start && is_full {
             runs.push(start..index);
             (start, bytes) = (index, 0);
@@ -114,7 +123,11 @@ fn split(messages: &[OutboundMessage], instance: &InstanceConfig) -> Vec<Range<u
 
 /// About what a message takes on the wire: RocketMQ adds about 100 bytes to each.
 fn size(message: &OutboundMessage) -> usize {
-    let properties: usize = message.properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let properties: usize = message
+        .properties
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2)
+        .sum();
     let keys: usize = message.keys.iter().map(|key| key.len() + 1).sum();
     message.body.len() + properties + keys + 128
 }

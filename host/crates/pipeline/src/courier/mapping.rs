@@ -35,14 +35,22 @@ pub(super) enum Verdict {
 pub(super) async fn map(context: &CourierContext, events: &[Arc<PendingEvent>]) -> Vec<Verdict> {
     let (active, loaded) = match wait_for_mapper(context).await {
         Found::Discarding => {
-            return events.iter().map(|_| Verdict::Settle(Outcome::Discarded)).collect();
+            return events
+                .iter()
+                .map(|_| Verdict::Settle(Outcome::Discarded))
+                .collect();
         }
         Found::Mapper(active, loaded) => (active, loaded),
     };
-    let inputs = events.iter().map(|pending| Arc::new(pending.event.clone())).collect();
+    let inputs = events
+        .iter()
+        .map(|pending| Arc::new(pending.event.clone()))
+        .collect();
     let started = tokio::time::Instant::now();
     let results = context.runtime.map(&loaded.mapper, inputs).await;
-    context.metrics.mapped(&context.rule_id, started.elapsed(), events.len());
+    context
+        .metrics
+        .mapped(&context.rule_id, started.elapsed(), events.len());
     let mut verdicts = Vec::with_capacity(events.len());
     for (pending, result) in events.iter().zip(results) {
         verdicts.push(resolve(context, &active, &pending.event, result).await);
@@ -133,7 +141,10 @@ async fn map_one(
     loaded: &LoadedMapper,
     event: &StatusEvent,
 ) -> Result<Mapping, MapperFault> {
-    let mut results = context.runtime.map(&loaded.mapper, vec![Arc::new(event.clone())]).await;
+    let mut results = context
+        .runtime
+        .map(&loaded.mapper, vec![Arc::new(event.clone())])
+        .await;
     results.pop().unwrap_or(Ok(Mapping::Deliver(Vec::new())))
 }
 
@@ -175,12 +186,20 @@ fn verdict(
 }
 
 /// The verdict that keeps an event as a dead letter.
-pub(super) fn bury(active: &ActiveIncarnation, reason: DeadLetterReason, detail: String) -> Verdict {
+pub(super) fn bury(
+    active: &ActiveIncarnation,
+    reason: DeadLetterReason,
+    detail: String,
+) -> Verdict {
     Verdict::Settle(Outcome::Buried(burial(active, reason, detail)))
 }
 
 /// Why an event is buried, and what the rule was then.
-pub(super) fn burial(active: &ActiveIncarnation, reason: DeadLetterReason, detail: String) -> Burial {
+pub(super) fn burial(
+    active: &ActiveIncarnation,
+    reason: DeadLetterReason,
+    detail: String,
+) -> Burial {
     Burial {
         reason,
         detail,

@@ -62,7 +62,14 @@ impl Parking {
         let due = Instant::now() + patience.backoff.next();
         let client = event.event.channel.client_id.clone();
         self.count += 1;
-        self.clients.insert(client, Parked { events: VecDeque::from([event]), patience, due });
+        self.clients.insert(
+            client,
+            Parked {
+                events: VecDeque::from([event]),
+                patience,
+                due,
+            },
+        );
     }
 
     /// Puts an event behind those of its parked client.

@@ -19,7 +19,12 @@ fn backoff() -> Backoff {
 
 /// Waits until what earlier incarnations of the rule had queued is gone.
 pub(super) async fn wait_for_predecessors(context: &CourierContext) {
-    let is_pending = || context.predecessors.iter().any(|id| context.outbox.counts(*id).pending > 0);
+    let is_pending = || {
+        context
+            .predecessors
+            .iter()
+            .any(|id| context.outbox.counts(*id).pending > 0)
+    };
     while is_pending() {
         let reason = "the events of the rule before its last edit are delivered first".to_owned();
         context.health.report(PART, Health::Paused, reason);
@@ -47,7 +52,10 @@ pub(super) async fn by_queue(context: &Arc<CourierContext>) -> BTreeMap<QueueNam
                 return queues;
             }
             Err(reason) => {
-                if context.health.report(PART, Health::Retrying, reason.clone()) {
+                if context
+                    .health
+                    .report(PART, Health::Retrying, reason.clone())
+                {
                     tracing::warn!(rule_id = %context.rule_id, error = %reason, "topic has no route, retrying");
                 }
                 tokio::time::sleep(backoff.next()).await;
@@ -74,7 +82,10 @@ async fn make(context: &Arc<CourierContext>) -> Result<Vec<(Slot, QueueName)>, S
     let topic = &context.destination.topic;
     let queues = match instance.sender.route(topic).await {
         Err(RouteError::TopicNotFound { .. }) if instance.is_topic_created => {
-            let created = instance.sender.create_topic(topic, instance.topic_queues).await;
+            let created = instance
+                .sender
+                .create_topic(topic, instance.topic_queues)
+                .await;
             created.map_err(|error| ErrorChain(&error).to_string())?;
             instance.sender.route(topic).await
         }

@@ -42,7 +42,14 @@ impl QueueWorker {
     pub(super) fn new(context: Arc<CourierContext>, queue: QueueName, slots: Vec<Slot>) -> Self {
         let committed = Arc::new(Notify::new());
         context.feed.listen(Arc::clone(&committed));
-        Self { context, queue, slots, cursor: 0, parking: Parking::default(), committed }
+        Self {
+            context,
+            queue,
+            slots,
+            cursor: 0,
+            parking: Parking::default(),
+            committed,
+        }
     }
 
     /// Works until `shutdown`; the batch in flight is dropped then and offered again after the
@@ -81,7 +88,11 @@ impl QueueWorker {
 
     /// The clients that are due, then the lanes in turn.
     async fn collect(&mut self) -> Batch {
-        let batch_max = self.context.instance.as_ref().map_or(BATCH_DEFAULT, |it| it.batch_max);
+        let batch_max = self
+            .context
+            .instance
+            .as_ref()
+            .map_or(BATCH_DEFAULT, |it| it.batch_max);
         let (events, waited) = self.parking.take_due(Instant::now());
         let mut batch = Batch { events, waited };
         let count = self.slots.len();
@@ -89,7 +100,9 @@ impl QueueWorker {
             if batch.events.len() >= batch_max || self.parking.is_full() {
                 break;
             }
-            let Some(slot) = self.slots.get((self.cursor + step) % count).copied() else { continue };
+            let Some(slot) = self.slots.get((self.cursor + step) % count).copied() else {
+                continue;
+            };
             let room = batch_max - batch.events.len();
             match self.context.feed.take(slot, room).await {
                 Ok(events) => {
@@ -103,7 +116,11 @@ impl QueueWorker {
                 }
                 Err(error) => {
                     let reason = ErrorChain(&error).to_string();
-                    if self.context.health.report("outbox", Health::Faulted, reason.clone()) {
+                    if self
+                        .context
+                        .health
+                        .report("outbox", Health::Faulted, reason.clone())
+                    {
                         tracing::error!(error = %reason, "outbox cannot be read");
                     }
                     // Not a hot loop: the disk is not going to heal within microseconds.
@@ -140,9 +157,11 @@ impl QueueWorker {
                 Verdict::Send(messages) => sends.push((event, messages)),
                 Verdict::Settle(outcome) => settled.push(settlement(&event, outcome)),
                 Verdict::Park(reason) => {
-                    let patience =
-                        batch.waited.remove(&client).unwrap_or_else(|| Patience::new(now_ms));
-                    self.park(event, patience, reason, &mut settled);
+                    let patience = batch
+                        .waited
+                        .remove(&client)
+                        .unwrap_or_else(|| Patience::new(now_ms));
+                    self.park(event, patience, &reason, &mut settled);
                 }
             }
         }
@@ -154,10 +173,14 @@ impl QueueWorker {
         &mut self,
         event: Arc<PendingEvent>,
         patience: Patience,
-        reason: String,
+        reason: &str,
         settled: &mut Vec<Settlement>,
     ) {
-        let waited_ms = self.context.clock.now_ms().saturating_sub(patience.since_ms);
+        let waited_ms = self
+            .context
+            .clock
+            .now_ms()
+            .saturating_sub(patience.since_ms);
         if waited_ms <= millis(self.context.delivery.retry_age_max) {
             self.parking.park(event, patience);
             return;
@@ -181,19 +204,31 @@ impl QueueWorker {
                 "the configuration has no rocketmq.instances.{}",
                 self.context.destination.instance_id
             );
-            self.context.health.report("route", Health::Retrying, reason);
+            self.context
+                .health
+                .report("route", Health::Retrying, reason);
             return std::future::pending().await;
         };
         let mut events = Vec::with_capacity(sends.len());
         let mut messages = Vec::with_capacity(sends.len());
         for (event, parts) in sends {
-            messages.extend(parts.iter().map(|_| events.len()).zip(parts.iter().cloned()));
+            messages.extend(
+                parts
+                    .iter()
+                    .map(|_| events.len())
+                    .zip(parts.iter().cloned()),
+            );
             events.push(event);
         }
         let (owners, messages): (Vec<usize>, Vec<OutboundMessage>) = messages.into_iter().unzip();
         match delivery::send_all(&self.context, instance, &self.queue, &messages).await {
             Delivered::Discarding => {
-                self.settle(events.iter().map(|it| settlement(it, Outcome::Discarded)).collect());
+                self.settle(
+                    events
+                        .iter()
+                        .map(|it| settlement(it, Outcome::Discarded))
+                        .collect(),
+                );
             }
             Delivered::All(refused) => self.settle_delivered(&events, &owners, refused),
         }
@@ -211,7 +246,9 @@ impl QueueWorker {
         let active = self.context.rules.incarnation(self.context.incarnation);
         for (owner, detail) in owners.iter().zip(refused) {
             let Some(detail) = detail else { continue };
-            let Some(event) = events.get(*owner) else { continue };
+            let Some(event) = events.get(*owner) else {
+                continue;
+            };
             if buried.insert(*owner) {
                 let outcome = match &active {
                     Some(active) => {
@@ -226,7 +263,9 @@ impl QueueWorker {
         for (index, event) in events.iter().enumerate() {
             if !buried.contains(&index) {
                 let age_ms = now_ms.saturating_sub(event.event.time_ms);
-                self.context.metrics.delivered(&self.context.rule_id, age_ms);
+                self.context
+                    .metrics
+                    .delivered(&self.context.rule_id, age_ms);
                 settled.push(settlement(event, Outcome::Delivered));
             }
         }

@@ -12,22 +12,22 @@ use domain::{
 
 use crate::{Mapper, MapperSpec, PluginRuntime, RuntimeConfig};
 
-pub(super) const PAGE: u64 = 65_536;
+pub(crate) const PAGE: u64 = 65_536;
 
 /// Events with this time make a fixture do what the test wants; all others are mapped to body `x`.
-pub(super) const MAGIC_TIME_MS: u64 = 666;
+pub(crate) const MAGIC_TIME_MS: u64 = 666;
 
 /// A result of `init` that accepts; the region from 0 to 1023 is zero.
-pub(super) const ACCEPT: &str = "(i32.const 0)";
+pub(crate) const ACCEPT: &str = "(i32.const 0)";
 
 /// A component; `map` runs on magic events and leaves the address of its result. `$time` is the
 /// event's time, `(call $add)` adds 1 to the counter `x`; `$sleep-an-hour`, `$now` and `$random` are
 /// there, too.
-pub(super) fn component(init: &str, map: &str) -> Vec<u8> {
+pub(crate) fn component(init: &str, map: &str) -> Vec<u8> {
     wat::parse_str(text(init, map)).unwrap()
 }
 
-pub(super) fn text(init: &str, map: &str) -> String {
+pub(crate) fn text(init: &str, map: &str) -> String {
     let core = format!(
         r#"
     (core module $libc
@@ -135,7 +135,7 @@ const EXPORTS: &str = r#"
     (export "rulemill:rule/lifecycle@1.0.0" (instance $lifecycle))
     (export "rulemill:rule/status-mapper@1.0.0" (instance $mapper))"#;
 
-pub(super) fn config() -> RuntimeConfig {
+pub(crate) fn config() -> RuntimeConfig {
     RuntimeConfig {
         mapper_threads: NonZeroUsize::MIN,
         memory_bytes_max: 16 * PAGE,
@@ -150,11 +150,11 @@ pub(super) fn config() -> RuntimeConfig {
     }
 }
 
-pub(super) fn runtime(config: RuntimeConfig) -> Arc<PluginRuntime> {
+pub(crate) fn runtime(config: RuntimeConfig) -> Arc<PluginRuntime> {
     PluginRuntime::start(config).unwrap()
 }
 
-pub(super) fn spec() -> MapperSpec {
+pub(crate) fn spec() -> MapperSpec {
     MapperSpec {
         config: "{}".to_owned(),
         limits: MappingLimits::default(),
@@ -163,12 +163,12 @@ pub(super) fn spec() -> MapperSpec {
 }
 
 /// A mapper that does `map` on magic events.
-pub(super) fn mapper(runtime: &PluginRuntime, map: &str) -> Arc<Mapper> {
+pub(crate) fn mapper(runtime: &PluginRuntime, map: &str) -> Arc<Mapper> {
     let plugin = runtime.compile(&component(ACCEPT, map)).unwrap();
     runtime.prepare(&plugin, spec()).unwrap()
 }
 
-pub(super) fn event(time_ms: u64) -> Arc<StatusEvent> {
+pub(crate) fn event(time_ms: u64) -> Arc<StatusEvent> {
     let client_id = ClientId::parse("GID_A@@@d1").unwrap();
     Arc::new(StatusEvent {
         event_id: EventId([1; 16]),
@@ -193,10 +193,10 @@ pub(super) fn event(time_ms: u64) -> Arc<StatusEvent> {
     })
 }
 
-pub(super) fn plain() -> Arc<StatusEvent> {
+pub(crate) fn plain() -> Arc<StatusEvent> {
     event(1)
 }
 
-pub(super) fn magic() -> Arc<StatusEvent> {
+pub(crate) fn magic() -> Arc<StatusEvent> {
     event(MAGIC_TIME_MS)
 }

@@ -104,7 +104,7 @@ fn a_forbidden_import_is_named() {
     assert_eq!(
         error,
         InspectPluginError::ForbiddenImport {
-            name: "wasi:sockets/tcp@0.2.9".to_owned()
+            names: "wasi:sockets/tcp@0.2.9".to_owned()
         }
     );
 }

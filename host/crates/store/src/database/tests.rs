@@ -15,7 +15,11 @@ fn written() -> (TempDir, PathBuf) {
     let file = open(&path, 1 << 20, 1).unwrap();
     let transaction = file.database.begin_write().unwrap();
     for number in 0..2000 {
-        transaction.open_table(TABLE).unwrap().insert(number, [7; 100].as_slice()).unwrap();
+        transaction
+            .open_table(TABLE)
+            .unwrap()
+            .insert(number, [7; 100].as_slice())
+            .unwrap();
     }
     transaction.commit().unwrap();
     drop(file);
@@ -28,7 +32,12 @@ fn a_file_keeps_its_contents_and_schema() {
     let file = open(&path, 1 << 20, 1).unwrap();
     assert!(!file.repaired);
     assert_eq!(read_number(&file.database, SCHEMA).unwrap(), Some(1));
-    let table = file.database.begin_read().unwrap().open_table(TABLE).unwrap();
+    let table = file
+        .database
+        .begin_read()
+        .unwrap()
+        .open_table(TABLE)
+        .unwrap();
     assert_eq!(table.iter().unwrap().count(), 2000);
 }
 
@@ -39,8 +48,21 @@ fn a_newer_schema_is_refused() {
     write_number(&file.database, SCHEMA, 2).unwrap();
     drop(file);
     let error = open(&path, 1 << 20, 1).err().unwrap();
-    assert!(matches!(error, OpenStoreError::NewerSchema { found: 2, supported: 1, .. }), "{error}");
-    assert!(error.to_string().contains("some.redb has schema 2"), "{error}");
+    assert!(
+        matches!(
+            error,
+            OpenStoreError::NewerSchema {
+                found: 2,
+                supported: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("some.redb has schema 2"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -60,7 +82,10 @@ fn a_file_of_something_else_is_refused() {
         fs::write(&path, contents).unwrap();
         let error = open(&path, 1 << 20, 1).err().unwrap();
         assert!(matches!(error, OpenStoreError::Damaged { .. }), "{error}");
-        assert!(error.to_string().contains("some.redb is damaged"), "{error}");
+        assert!(
+            error.to_string().contains("some.redb is damaged"),
+            "{error}"
+        );
     }
 }
 
@@ -70,7 +95,11 @@ fn a_foreign_database_is_refused() {
     let path = folder.path().join("some.redb");
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(TABLE).unwrap().insert(1, [1].as_slice()).unwrap();
+    transaction
+        .open_table(TABLE)
+        .unwrap()
+        .insert(1, [1].as_slice())
+        .unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = open(&path, 1 << 20, 1).err().unwrap();
@@ -94,7 +123,9 @@ fn a_damaged_file_never_opens_as_another_one() {
     let contents = fs::read(&path).unwrap();
     let mut refused = 0;
     let header = (0..320).map(|position| (position, 1_u8));
-    let pages = (0..contents.len()).step_by(1009).map(|position| (position, 0xff));
+    let pages = (0..contents.len())
+        .step_by(1009)
+        .map(|position| (position, 0xff));
     for (position, mask) in header.chain(pages) {
         let mut damaged = contents.clone();
         damaged[position] ^= mask;
@@ -102,9 +133,21 @@ fn a_damaged_file_never_opens_as_another_one() {
         match open(&path, 1 << 20, 1) {
             Err(_) => refused += 1,
             Ok(file) => {
-                let table = file.database.begin_read().unwrap().open_table(TABLE).unwrap();
-                let rows = table.iter().unwrap().map(|row| row.unwrap().1.value().to_vec());
-                assert_eq!(rows.filter(|row| row == &[7; 100]).count(), 2000, "byte {position}");
+                let table = file
+                    .database
+                    .begin_read()
+                    .unwrap()
+                    .open_table(TABLE)
+                    .unwrap();
+                let rows = table
+                    .iter()
+                    .unwrap()
+                    .map(|row| row.unwrap().1.value().to_vec());
+                assert_eq!(
+                    rows.filter(|row| row == &[7; 100]).count(),
+                    2000,
+                    "byte {position}"
+                );
             }
         }
     }

@@ -3,8 +3,9 @@
 //! New fields need a default, so that older records still read.
 
 use domain::{
-    Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault, OnReject,
-    PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
+    Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault,
+    OnReject, PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName,
+    VersionSelector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -237,7 +238,10 @@ impl StoredPlugin {
 
 impl StoredGroup {
     pub(super) fn of(record: &GroupRecord) -> Self {
-        Self { created_at_ms: record.created_at_ms, is_deleted: record.is_deleted }
+        Self {
+            created_at_ms: record.created_at_ms,
+            is_deleted: record.is_deleted,
+        }
     }
 
     fn restore(&self, group_id: &str) -> Result<GroupRecord, domain::ParseNameError> {
@@ -254,16 +258,29 @@ pub(super) fn rule(key: &str, json: &[u8]) -> Result<Rule, MetaStoreError> {
 }
 
 pub(super) fn incarnation(key: u32, json: &[u8]) -> Result<IncarnationRecord, MetaStoreError> {
-    read("incarnation", &key.to_string(), json, |stored: StoredIncarnation| stored.restore(key))
+    read(
+        "incarnation",
+        &key.to_string(),
+        json,
+        |stored: StoredIncarnation| stored.restore(key),
+    )
 }
 
-pub(super) fn plugin(name: &str, version: u32, json: &[u8]) -> Result<PluginRecord, MetaStoreError> {
+pub(super) fn plugin(
+    name: &str,
+    version: u32,
+    json: &[u8],
+) -> Result<PluginRecord, MetaStoreError> {
     let key = format!("{name} {version}");
-    read("plugin", &key, json, |stored: StoredPlugin| stored.restore(name, version))
+    read("plugin", &key, json, |stored: StoredPlugin| {
+        stored.restore(name, version)
+    })
 }
 
 pub(super) fn group(key: &str, json: &[u8]) -> Result<GroupRecord, MetaStoreError> {
-    read("group", key, json, |stored: StoredGroup| stored.restore(key))
+    read("group", key, json, |stored: StoredGroup| {
+        stored.restore(key)
+    })
 }
 
 fn read<S: for<'de> Deserialize<'de>, T>(
@@ -272,7 +289,11 @@ fn read<S: for<'de> Deserialize<'de>, T>(
     json: &[u8],
     restore: impl FnOnce(S) -> Result<T, domain::ParseNameError>,
 ) -> Result<T, MetaStoreError> {
-    let damaged = |detail: String| MetaStoreError::Damaged { what, key: key.to_owned(), detail };
+    let damaged = |detail: String| MetaStoreError::Damaged {
+        what,
+        key: key.to_owned(),
+        detail,
+    };
     let stored = serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
     restore(stored).map_err(|error| damaged(error.to_string()))
 }

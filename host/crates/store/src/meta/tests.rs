@@ -1,6 +1,9 @@
 //! What `meta.redb` promises.
 
-use domain::{InstanceId, MappingLimits, OnActivate, OnFault, OnReject, RuleDraft, RuleType, TopicName, VersionSelector};
+use domain::{
+    InstanceId, MappingLimits, OnActivate, OnFault, OnReject, RuleDraft, RuleType, TopicName,
+    VersionSelector,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -17,14 +20,20 @@ fn mapping(version: VersionSelector) -> Mapped {
         plugin: PluginName::parse("apsaramq-status").unwrap(),
         version,
         config: r#"{"remark":true}"#.to_owned(),
-        limits: MappingLimits { memory_bytes_max: Some(1 << 20), call_deadline_ms: None },
+        limits: MappingLimits {
+            memory_bytes_max: Some(1 << 20),
+            call_deadline_ms: None,
+        },
         on_fault: OnFault::Retry,
         on_reject: OnReject::Skip,
     }
 }
 
 fn destination() -> Destination {
-    Destination { instance_id: InstanceId::parse("embedded").unwrap(), topic: TopicName::parse("TopicB").unwrap() }
+    Destination {
+        instance_id: InstanceId::parse("embedded").unwrap(),
+        topic: TopicName::parse("TopicB").unwrap(),
+    }
 }
 
 fn rule(id: &str, revision: u64, incarnation: IncarnationId, version: VersionSelector) -> Rule {
@@ -77,9 +86,22 @@ type Done = Result<(), WriteMetaError>;
 #[test]
 fn everything_reads_back_after_a_restart() {
     let (_folder, path, store) = store();
-    let versions = [VersionSelector::Latest, VersionSelector::Number(3), VersionSelector::Digest(PluginDigest([9; 32]))];
-    let rules: Vec<_> =
-        (1..4).zip(versions).map(|(n, version)| rule(&format!("rule-{n}"), u64::from(n), IncarnationId(n), version)).collect();
+    let versions = [
+        VersionSelector::Latest,
+        VersionSelector::Number(3),
+        VersionSelector::Digest(PluginDigest([9; 32])),
+    ];
+    let rules: Vec<_> = (1..4)
+        .zip(versions)
+        .map(|(n, version)| {
+            rule(
+                &format!("rule-{n}"),
+                u64::from(n),
+                IncarnationId(n),
+                version,
+            )
+        })
+        .collect();
     let groups = ["GID_AAA", "GID_BBB"].map(|id| GroupRecord {
         group_id: GroupId::parse(id).unwrap(),
         created_at_ms: 3,
@@ -100,8 +122,14 @@ fn everything_reads_back_after_a_restart() {
     assert_eq!(store.rules().unwrap(), rules);
     assert_eq!(store.groups().unwrap(), groups);
     assert_eq!(store.incarnations().unwrap(), [incarnation(4)]);
-    assert_eq!(store.plugins().unwrap(), [plugin("a", 1, 1), plugin("a", 2, 2)]);
-    assert_eq!(store.plugin_bytes(&PluginDigest([2; 32])).unwrap().unwrap(), b"two");
+    assert_eq!(
+        store.plugins().unwrap(),
+        [plugin("a", 1, 1), plugin("a", 2, 2)]
+    );
+    assert_eq!(
+        store.plugin_bytes(&PluginDigest([2; 32])).unwrap().unwrap(),
+        b"two"
+    );
     assert_eq!(store.plugin_bytes(&PluginDigest([3; 32])).unwrap(), None);
     assert_eq!(store.setting("token/1").unwrap().as_deref(), Some("hash"));
     store.remove_setting("token/1").unwrap();
@@ -112,7 +140,11 @@ fn everything_reads_back_after_a_restart() {
 fn a_write_that_fails_writes_nothing() {
     let (_folder, _path, store) = store();
     let result = store.write(|tx| -> Done {
-        tx.put_group(&GroupRecord { group_id: GroupId::parse("GID_AAA").unwrap(), created_at_ms: 3, is_deleted: false })?;
+        tx.put_group(&GroupRecord {
+            group_id: GroupId::parse("GID_AAA").unwrap(),
+            created_at_ms: 3,
+            is_deleted: false,
+        })?;
         tx.next_revision()?;
         Err(WriteMetaError::NoNumberLeft { what: "anything" })
     });
@@ -125,16 +157,25 @@ fn a_write_that_fails_writes_nothing() {
 fn a_number_is_never_given_twice() {
     let (_folder, path, store) = store();
     let next = |store: &MetaStore| {
-        let numbers: Result<_, WriteMetaError> = store.write(|tx| Ok((tx.next_revision()?, tx.next_incarnation()?)));
+        let numbers: Result<_, WriteMetaError> =
+            store.write(|tx| Ok((tx.next_revision()?, tx.next_incarnation()?)));
         numbers.unwrap()
     };
     assert_eq!(next(&store), (1, IncarnationId(1)));
     let made = rule("rule-1", 1, IncarnationId(1), VersionSelector::Latest);
     store.write(|tx| tx.put_rule(&made)).unwrap();
-    store.write(|tx| -> Done { tx.remove_rule(&made.draft.rule_id)?; tx.remove_incarnation(IncarnationId(1)) }).unwrap();
+    store
+        .write(|tx| -> Done {
+            tx.remove_rule(&made.draft.rule_id)?;
+            tx.remove_incarnation(IncarnationId(1))
+        })
+        .unwrap();
     assert!(store.rules().unwrap().is_empty());
     drop(store);
-    assert_eq!(next(&MetaStore::open(&path).unwrap()), (2, IncarnationId(2)));
+    assert_eq!(
+        next(&MetaStore::open(&path).unwrap()),
+        (2, IncarnationId(2))
+    );
 }
 
 #[test]
@@ -147,10 +188,15 @@ fn removing_a_plugin_keeps_bytes_that_another_one_has() {
             tx.put_plugin(&plugin("b", 1, 2), b"two")
         })
         .unwrap();
-    store.write(|tx| tx.remove_plugin(&PluginName::parse("a").unwrap())).unwrap();
+    store
+        .write(|tx| tx.remove_plugin(&PluginName::parse("a").unwrap()))
+        .unwrap();
     assert_eq!(store.plugins().unwrap(), [plugin("b", 1, 2)]);
     assert_eq!(store.plugin_bytes(&PluginDigest([1; 32])).unwrap(), None);
-    assert_eq!(store.plugin_bytes(&PluginDigest([2; 32])).unwrap().unwrap(), b"two");
+    assert_eq!(
+        store.plugin_bytes(&PluginDigest([2; 32])).unwrap().unwrap(),
+        b"two"
+    );
 }
 
 #[test]
@@ -160,19 +206,36 @@ fn a_damaged_record_is_an_error_that_names_it() {
     for (json, problem) in [("{}", "missing field"), ("not json", "expected")] {
         let database = Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(RULES).unwrap().insert("rule-1", json.as_bytes()).unwrap();
+        transaction
+            .open_table(RULES)
+            .unwrap()
+            .insert("rule-1", json.as_bytes())
+            .unwrap();
         transaction.commit().unwrap();
         drop(database);
-        let error = MetaStore::open(&path).unwrap().rules().unwrap_err().to_string();
-        assert!(error.contains("stored rule \"rule-1\" is damaged") && error.contains(problem), "{error}");
+        let error = MetaStore::open(&path)
+            .unwrap()
+            .rules()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("stored rule \"rule-1\" is damaged") && error.contains(problem),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_file_in_use_or_of_something_else_is_refused() {
     let (_folder, path, store) = store();
-    assert!(matches!(MetaStore::open(&path), Err(OpenStoreError::InUse { .. })));
+    assert!(matches!(
+        MetaStore::open(&path),
+        Err(OpenStoreError::InUse { .. })
+    ));
     drop(store);
     std::fs::write(&path, [0x55; 10_000]).unwrap();
-    assert!(matches!(MetaStore::open(&path), Err(OpenStoreError::Damaged { .. })));
+    assert!(matches!(
+        MetaStore::open(&path),
+        Err(OpenStoreError::Damaged { .. })
+    ));
 }

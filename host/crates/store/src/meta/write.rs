@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::record::{StoredGroup, StoredIncarnation, StoredPlugin, StoredRule};
 use super::{
-    GROUPS, GroupRecord, INCARNATIONS, IncarnationRecord, PLUGIN_BYTES, PLUGINS, PluginRecord, RULES, SETTINGS,
+    GROUPS, GroupRecord, INCARNATIONS, IncarnationRecord, PLUGIN_BYTES, PLUGINS, PluginRecord,
+    RULES, SETTINGS,
 };
 use crate::database::NUMBERS;
 use crate::{EngineError, OpenStoreError, ReadStoreError};
@@ -50,7 +51,10 @@ macro_rules! write_errors {
 write_errors!(redb::StorageError, redb::TableError);
 
 /// One transaction.
-#[expect(missing_debug_implementations, reason = "a transaction has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a transaction has nothing to show"
+)]
 pub struct MetaWrite<'a> {
     transaction: &'a WriteTransaction,
 }
@@ -65,8 +69,12 @@ pub(super) fn transact<T, E: From<WriteMetaError>>(
         *is_broken = true;
         E::from(WriteMetaError::Engine(error))
     };
-    let transaction = database.begin_write().map_err(|error| engine(error.into()))?;
-    let value = work(&mut MetaWrite { transaction: &transaction })?;
+    let transaction = database
+        .begin_write()
+        .map_err(|error| engine(error.into()))?;
+    let value = work(&mut MetaWrite {
+        transaction: &transaction,
+    })?;
     transaction.commit().map_err(|error| engine(error.into()))?;
     Ok(value)
 }
@@ -91,7 +99,9 @@ impl MetaWrite<'_> {
     /// When the file cannot be written.
     pub fn put_rule(&mut self, rule: &Rule) -> Result<(), WriteMetaError> {
         let json = json(&StoredRule::of(rule))?;
-        self.transaction.open_table(RULES)?.insert(rule.draft.rule_id.as_str(), json.as_slice())?;
+        self.transaction
+            .open_table(RULES)?
+            .insert(rule.draft.rule_id.as_str(), json.as_slice())?;
         Ok(())
     }
 
@@ -101,7 +111,9 @@ impl MetaWrite<'_> {
     ///
     /// When the file cannot be written.
     pub fn remove_rule(&mut self, rule_id: &RuleId) -> Result<(), WriteMetaError> {
-        self.transaction.open_table(RULES)?.remove(rule_id.as_str())?;
+        self.transaction
+            .open_table(RULES)?
+            .remove(rule_id.as_str())?;
         Ok(())
     }
 
@@ -121,7 +133,9 @@ impl MetaWrite<'_> {
     /// When the file cannot be written, or four thousand million were given.
     pub fn next_incarnation(&mut self) -> Result<IncarnationId, WriteMetaError> {
         let number = self.next_number(INCARNATION, u64::from(u32::MAX))?;
-        u32::try_from(number).map(IncarnationId).map_err(|_| WriteMetaError::NoNumberLeft { what: INCARNATION })
+        u32::try_from(number)
+            .map(IncarnationId)
+            .map_err(|_| WriteMetaError::NoNumberLeft { what: INCARNATION })
     }
 
     fn next_number(&mut self, what: &'static str, number_max: u64) -> Result<u64, WriteMetaError> {
@@ -141,7 +155,9 @@ impl MetaWrite<'_> {
     /// When the file cannot be written.
     pub fn put_incarnation(&mut self, record: &IncarnationRecord) -> Result<(), WriteMetaError> {
         let json = json(&StoredIncarnation::of(record))?;
-        self.transaction.open_table(INCARNATIONS)?.insert(record.id.0, json.as_slice())?;
+        self.transaction
+            .open_table(INCARNATIONS)?
+            .insert(record.id.0, json.as_slice())?;
         Ok(())
     }
 
@@ -160,11 +176,19 @@ impl MetaWrite<'_> {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn put_plugin(&mut self, record: &PluginRecord, bytes: &[u8]) -> Result<(), WriteMetaError> {
+    pub fn put_plugin(
+        &mut self,
+        record: &PluginRecord,
+        bytes: &[u8],
+    ) -> Result<(), WriteMetaError> {
         let json = json(&StoredPlugin::of(record))?;
         let key = (record.name.as_str(), record.version);
-        self.transaction.open_table(PLUGINS)?.insert(key, json.as_slice())?;
-        self.transaction.open_table(PLUGIN_BYTES)?.insert(&record.digest.0, bytes)?;
+        self.transaction
+            .open_table(PLUGINS)?
+            .insert(key, json.as_slice())?;
+        self.transaction
+            .open_table(PLUGIN_BYTES)?
+            .insert(&record.digest.0, bytes)?;
         Ok(())
     }
 
@@ -184,7 +208,9 @@ impl MetaWrite<'_> {
             kept.push(serde_json::from_slice::<StoredPlugin>(json.value())?.digest);
         }
         let is_kept = |digest: &[u8; 32]| kept.contains(&domain::PluginDigest(*digest).to_string());
-        self.transaction.open_table(PLUGIN_BYTES)?.retain(|digest, _| is_kept(digest))?;
+        self.transaction
+            .open_table(PLUGIN_BYTES)?
+            .retain(|digest, _| is_kept(digest))?;
         Ok(())
     }
 
@@ -195,7 +221,9 @@ impl MetaWrite<'_> {
     /// When the file cannot be written.
     pub fn put_group(&mut self, record: &GroupRecord) -> Result<(), WriteMetaError> {
         let json = json(&StoredGroup::of(record))?;
-        self.transaction.open_table(GROUPS)?.insert(record.group_id.as_str(), json.as_slice())?;
+        self.transaction
+            .open_table(GROUPS)?
+            .insert(record.group_id.as_str(), json.as_slice())?;
         Ok(())
     }
 

@@ -72,7 +72,9 @@ impl Batch {
     }
 
     pub(crate) fn add_settlements(&mut self, mut settlements: Vec<Settlement>) {
-        settlements.sort_by_key(|settlement| (settlement.incarnation, settlement.slot, settlement.sequence));
+        settlements.sort_by_key(|settlement| {
+            (settlement.incarnation, settlement.slot, settlement.sequence)
+        });
         self.settlements = settlements;
     }
 }

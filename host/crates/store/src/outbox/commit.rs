@@ -17,9 +17,9 @@ use super::intake::Purge;
 use super::ledger::{Ledger, Tally};
 use super::tables::{COMMIT, EVENTS, OPEN_CHANNELS, SEQUENCE, SLOT_MAPS, TALLIES, TIME_MS};
 use super::{Outcome, Settlement};
-use crate::{EngineError, OpenStoreError};
 use crate::database::NUMBERS;
 use crate::record::{EventKey, decode_event, event_key, event_time_ms};
+use crate::{EngineError, OpenStoreError};
 
 /// A purge removes so many events a commit, so that no commit takes seconds.
 const PURGE_EVENTS_MAX: usize = 20_000;
@@ -90,7 +90,7 @@ pub(crate) struct Changes {
 pub(crate) struct CommitFailure {
     pub(crate) error: CommitError,
     /// Set if the engine was asked to commit: what will have changed if it did all the same.
-    pub(crate) unsure: Option<Changes>,
+    pub(crate) unsure: Option<Box<Changes>>,
 }
 
 /// Why a commit failed.
@@ -109,9 +109,10 @@ impl CommitError {
     pub(crate) fn of(self, path: &Path) -> OpenStoreError {
         match self {
             Self::Engine(error) => OpenStoreError::of(path, error),
-            Self::Panicked | Self::NotOpen => {
-                OpenStoreError::Damaged { path: path.to_owned(), detail: "its pages are inconsistent".to_owned() }
-            }
+            Self::Panicked | Self::NotOpen => OpenStoreError::Damaged {
+                path: path.to_owned(),
+                detail: "its pages are inconsistent".to_owned(),
+            },
         }
     }
 }
@@ -137,10 +138,16 @@ impl Commit<'_> {
             let changes = self.write(&transaction)?;
             Ok((transaction, changes))
         });
-        let (transaction, changes) = prepared.map_err(|error| CommitFailure { error, unsure: None })?;
+        let (transaction, changes) = prepared.map_err(|error| CommitFailure {
+            error,
+            unsure: None,
+        })?;
         match without_panic(|| Ok(transaction.commit()?)) {
             Ok(()) => Ok(changes),
-            Err(error) => Err(CommitFailure { error, unsure: Some(changes) }),
+            Err(error) => Err(CommitFailure {
+                error,
+                unsure: Some(Box::new(changes)),
+            }),
         }
     }
 
@@ -156,7 +163,10 @@ impl Commit<'_> {
     }
 
     fn write(&self, transaction: &WriteTransaction) -> Result<Changes, EngineError> {
-        let mut changes = Changes { dead_letters: self.ledger.lock().dead_letters, ..Changes::default() };
+        let mut changes = Changes {
+            dead_letters: self.ledger.lock().dead_letters,
+            ..Changes::default()
+        };
         self.write_events(transaction, &mut changes)?;
         self.write_open_channels(transaction)?;
         if let Some(purge) = &self.batch.purge {
@@ -172,7 +182,11 @@ impl Commit<'_> {
         Ok(changes)
     }
 
-    fn write_events(&self, transaction: &WriteTransaction, changes: &mut Changes) -> Result<(), EngineError> {
+    fn write_events(
+        &self,
+        transaction: &WriteTransaction,
+        changes: &mut Changes,
+    ) -> Result<(), EngineError> {
         let mut table = transaction.open_table(EVENTS)?;
         for key in self.redo.unwrap_or_default() {
             table.remove(key)?;
@@ -180,12 +194,14 @@ impl Commit<'_> {
         for (key, record) in &self.batch.event_rows {
             table.insert(key, record.as_slice())?;
         }
-        changes.appended.extend(self.batch.events.iter().map(|pending| Appended {
-            incarnation: pending.incarnation,
-            slot: pending.slot,
-            bytes: u64::from(pending.bytes),
-            time_ms: pending.event.time_ms,
-        }));
+        changes
+            .appended
+            .extend(self.batch.events.iter().map(|pending| Appended {
+                incarnation: pending.incarnation,
+                slot: pending.slot,
+                bytes: u64::from(pending.bytes),
+                time_ms: pending.event.time_ms,
+            }));
         let mut buried = Vec::new();
         for settlement in &self.batch.settlements {
             let key = event_key(settlement.incarnation, settlement.slot, settlement.sequence);
@@ -197,7 +213,8 @@ impl Commit<'_> {
         drop(table);
         if !buried.is_empty() {
             let limits = (self.now_ms, self.dead_letters_bytes_max);
-            changes.dead_letters = dead_letter::bury(transaction, &buried, changes.dead_letters, limits)?;
+            changes.dead_letters =
+                dead_letter::bury(transaction, &buried, changes.dead_letters, limits)?;
         }
         Ok(())
     }
@@ -216,10 +233,18 @@ impl Commit<'_> {
         Ok(())
     }
 
-    fn write_tallies(&self, transaction: &WriteTransaction, changes: &Changes) -> Result<(), EngineError> {
+    fn write_tallies(
+        &self,
+        transaction: &WriteTransaction,
+        changes: &Changes,
+    ) -> Result<(), EngineError> {
         let mut tallies = {
             let ledger = self.ledger.lock();
-            let mut tallies = if self.redo.is_some() { ledger.tallies() } else { BTreeMap::new() };
+            let mut tallies = if self.redo.is_some() {
+                ledger.tallies()
+            } else {
+                BTreeMap::new()
+            };
             tallies.extend(ledger.tallies_after(changes));
             tallies
         };
@@ -253,12 +278,21 @@ pub(crate) fn write_tally_rows(
 }
 
 /// A damaged record cannot be a dead letter: it is discarded, and counted as damaged.
-fn settle<'a>(settlement: &'a Settlement, record: &[u8], changes: &mut Changes, buried: &mut Vec<Buried<'a>>) {
+fn settle<'a>(
+    settlement: &'a Settlement,
+    record: &[u8],
+    changes: &mut Changes,
+    buried: &mut Vec<Buried<'a>>,
+) {
     let key = event_key(settlement.incarnation, settlement.slot, settlement.sequence);
     let mut how = SettledAs::of(&settlement.outcome);
     if let Outcome::Buried(burial) = &settlement.outcome {
         if decode_event(key, record).is_ok() {
-            buried.push(Buried { key, event: record.to_vec(), burial });
+            buried.push(Buried {
+                key,
+                event: record.to_vec(),
+                burial,
+            });
         } else {
             how = SettledAs::Discarded;
             changes.damaged_events += 1;
@@ -278,14 +312,23 @@ fn settled((incarnation, slot, sequence): EventKey, record: &[u8], how: SettledA
     }
 }
 
-fn run_purge(transaction: &WriteTransaction, purge: &Purge, changes: &mut Changes) -> Result<(), EngineError> {
+fn run_purge(
+    transaction: &WriteTransaction,
+    purge: &Purge,
+    changes: &mut Changes,
+) -> Result<(), EngineError> {
     let incarnation = purge.incarnation.0;
     let mut table = transaction.open_table(EVENTS)?;
     let range = (incarnation, 0, 0)..=(incarnation, u8::MAX, u64::MAX);
     let mut count = 0;
-    for row in table.extract_from_if(range, |_, _| true)?.take(PURGE_EVENTS_MAX) {
+    for row in table
+        .extract_from_if(range, |_, _| true)?
+        .take(PURGE_EVENTS_MAX)
+    {
         let (key, record) = row?;
-        changes.settled.push(settled(key.value(), record.value(), SettledAs::Discarded));
+        changes
+            .settled
+            .push(settled(key.value(), record.value(), SettledAs::Discarded));
         count += 1;
     }
     changes.purge_goes_on = count == PURGE_EVENTS_MAX;

@@ -132,7 +132,9 @@ pub(crate) fn bury(
         book.bytes += stored_bytes(&record);
     }
     while book.bytes > bytes_max {
-        let Some((_, record)) = table.pop_first()? else { break };
+        let Some((_, record)) = table.pop_first()? else {
+            break;
+        };
         book.bytes = book.bytes.saturating_sub(stored_bytes(record.value()));
         book.count = book.count.saturating_sub(1);
         book.dropped += 1;
@@ -141,7 +143,10 @@ pub(crate) fn bury(
 }
 
 /// The newest `limit` dead letters, newest first, and how many of them were damaged and left out.
-pub(crate) fn newest(database: &Database, limit: usize) -> Result<(Vec<DeadLetter>, u64), EngineError> {
+pub(crate) fn newest(
+    database: &Database,
+    limit: usize,
+) -> Result<(Vec<DeadLetter>, u64), EngineError> {
     let table = database.begin_read()?.open_table(DEAD_LETTERS)?;
     let mut letters = Vec::new();
     let mut damaged = 0;
@@ -157,7 +162,9 @@ pub(crate) fn newest(database: &Database, limit: usize) -> Result<(Vec<DeadLette
 
 /// The record and its key.
 fn stored_bytes(record: &[u8]) -> u64 {
-    u64::try_from(record.len()).unwrap_or(u64::MAX).saturating_add(8)
+    u64::try_from(record.len())
+        .unwrap_or(u64::MAX)
+        .saturating_add(8)
 }
 
 fn record_key(id: u64) -> EventKey {
@@ -210,5 +217,7 @@ fn decode(id: u64, record: &[u8]) -> Result<DeadLetter, DamagedRecord> {
 
 /// At most [`DETAIL_BYTES_MAX`] bytes of `detail`, whole characters only.
 fn cut(detail: &str) -> &str {
-    detail.get(..detail.floor_char_boundary(DETAIL_BYTES_MAX)).unwrap_or(detail)
+    detail
+        .get(..detail.floor_char_boundary(DETAIL_BYTES_MAX))
+        .unwrap_or(detail)
 }

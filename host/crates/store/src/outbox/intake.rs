@@ -7,8 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use domain::{
-    ChannelFacts, CloseReason, EventId, EventType, IncarnationId, RefuseConnectError, Sequence, Slot, StatusEvent,
-    Synthetic,
+    ChannelFacts, CloseReason, EventId, EventType, IncarnationId, RefuseConnectError, Sequence,
+    Slot, StatusEvent, Synthetic,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -66,7 +66,12 @@ pub(crate) struct Stamper {
 }
 
 impl Stamper {
-    pub(crate) fn stamp(&mut self, now_ms: u64, channel: &Arc<ChannelFacts>, kind: EventKind) -> StatusEvent {
+    pub(crate) fn stamp(
+        &mut self,
+        now_ms: u64,
+        channel: &Arc<ChannelFacts>,
+        kind: EventKind,
+    ) -> StatusEvent {
         self.sequence += 1;
         self.time_ms = self.time_ms.max(now_ms);
         StatusEvent {
@@ -232,7 +237,11 @@ impl Intake {
     /// Events up to the position `durable` are committed.
     pub(crate) fn resolve(&mut self, durable: u64) {
         self.durable = durable;
-        while self.waiters.front().is_some_and(|(position, _)| *position <= durable) {
+        while self
+            .waiters
+            .front()
+            .is_some_and(|(position, _)| *position <= durable)
+        {
             if let Some((_, waiter)) = self.waiters.pop_front() {
                 // Whoever asked may have gone.
                 let _: Result<(), bool> = waiter.send(true);

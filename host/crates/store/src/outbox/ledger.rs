@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use domain::{IncarnationId, Slot};
 
-use super::tables::TallyRow;
 use super::IncarnationCounts;
 use super::commit::{Appended, Changes, Settled, SettledAs};
 use super::dead_letter::DeadLetterBook;
+use super::tables::TallyRow;
 
 /// The part of the counts that is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,11 +28,27 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn from_row(row: TallyRow) -> Self {
         let (recorded, replayed, delivered, skipped, buried, expired, discarded) = row;
-        Self { recorded, replayed, delivered, skipped, buried, expired, discarded }
+        Self {
+            recorded,
+            replayed,
+            delivered,
+            skipped,
+            buried,
+            expired,
+            discarded,
+        }
     }
 
     pub(crate) fn row(&self) -> TallyRow {
-        (self.recorded, self.replayed, self.delivered, self.skipped, self.buried, self.expired, self.discarded)
+        (
+            self.recorded,
+            self.replayed,
+            self.delivered,
+            self.skipped,
+            self.buried,
+            self.expired,
+            self.discarded,
+        )
     }
 
     pub(crate) fn settle(&mut self, how: SettledAs) {
@@ -66,7 +82,12 @@ struct Account {
 
 impl Account {
     fn new(tally: Tally) -> Self {
-        Self { tally, pending: 0, pending_bytes: 0, slots: vec![0; Slot::COUNT] }
+        Self {
+            tally,
+            pending: 0,
+            pending_bytes: 0,
+            slots: vec![0; Slot::COUNT],
+        }
     }
 
     fn add(&mut self, slot: Slot, bytes: u64) {
@@ -110,20 +131,33 @@ impl Ledger {
     /// The tallies as they will be after `changes`, of the incarnations that they touch.
     pub(crate) fn tallies_after(&self, changes: &Changes) -> BTreeMap<IncarnationId, Tally> {
         let mut tallies = BTreeMap::new();
-        let before = |incarnation| self.accounts.get(&incarnation).map(|account| account.tally).unwrap_or_default();
+        let before = |incarnation| {
+            self.accounts
+                .get(&incarnation)
+                .map(|account| account.tally)
+                .unwrap_or_default()
+        };
         for event in &changes.appended {
-            let tally = tallies.entry(event.incarnation).or_insert_with(|| before(event.incarnation));
+            let tally = tallies
+                .entry(event.incarnation)
+                .or_insert_with(|| before(event.incarnation));
             tally.recorded += 1;
         }
         for event in &changes.settled {
-            tallies.entry(event.incarnation).or_insert_with(|| before(event.incarnation)).settle(event.how);
+            tallies
+                .entry(event.incarnation)
+                .or_insert_with(|| before(event.incarnation))
+                .settle(event.how);
         }
         tallies
     }
 
     /// Everything stored, to be written again after a failure.
     pub(crate) fn tallies(&self) -> BTreeMap<IncarnationId, Tally> {
-        self.accounts.iter().map(|(incarnation, account)| (*incarnation, account.tally)).collect()
+        self.accounts
+            .iter()
+            .map(|(incarnation, account)| (*incarnation, account.tally))
+            .collect()
     }
 
     /// `changes` are committed.
@@ -151,31 +185,42 @@ impl Ledger {
                 self.ages.remove(&second);
             }
         }
-        self.account(event.incarnation).subtract(event.slot, event.bytes);
+        self.account(event.incarnation)
+            .subtract(event.slot, event.bytes);
     }
 
     fn account(&mut self, incarnation: IncarnationId) -> &mut Account {
-        self.accounts.entry(incarnation).or_insert_with(|| Account::new(Tally::default()))
+        self.accounts
+            .entry(incarnation)
+            .or_insert_with(|| Account::new(Tally::default()))
     }
 
     pub(crate) fn counts(&self, incarnation: IncarnationId) -> IncarnationCounts {
-        self.accounts.get(&incarnation).map_or_else(IncarnationCounts::default, |account| IncarnationCounts {
-            recorded: account.tally.recorded,
-            replayed: account.tally.replayed,
-            delivered: account.tally.delivered,
-            skipped: account.tally.skipped,
-            buried: account.tally.buried,
-            expired: account.tally.expired,
-            discarded: account.tally.discarded,
-            pending: account.pending,
-            pending_bytes: account.pending_bytes,
-        })
+        self.accounts
+            .get(&incarnation)
+            .map_or_else(IncarnationCounts::default, |account| IncarnationCounts {
+                recorded: account.tally.recorded,
+                replayed: account.tally.replayed,
+                delivered: account.tally.delivered,
+                skipped: account.tally.skipped,
+                buried: account.tally.buried,
+                expired: account.tally.expired,
+                discarded: account.tally.discarded,
+                pending: account.pending,
+                pending_bytes: account.pending_bytes,
+            })
     }
 
     pub(crate) fn pending_slots(&self, incarnation: IncarnationId) -> Vec<(Slot, u64)> {
-        self.accounts.get(&incarnation).map_or_else(Vec::new, |account| {
-            Slot::all().zip(&account.slots).filter(|(_, count)| **count > 0).map(|(slot, count)| (slot, *count)).collect()
-        })
+        self.accounts
+            .get(&incarnation)
+            .map_or_else(Vec::new, |account| {
+                Slot::all()
+                    .zip(&account.slots)
+                    .filter(|(_, count)| **count > 0)
+                    .map(|(slot, count)| (slot, *count))
+                    .collect()
+            })
     }
 
     pub(crate) fn incarnations(&self) -> Vec<IncarnationId> {
@@ -189,12 +234,17 @@ impl Ledger {
 
     /// Pending bytes of all incarnations.
     pub(crate) fn pending_bytes(&self) -> u64 {
-        self.accounts.values().map(|account| account.pending_bytes).sum()
+        self.accounts
+            .values()
+            .map(|account| account.pending_bytes)
+            .sum()
     }
 
     /// Pending bytes of each incarnation that has any.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (IncarnationId, u64)> {
-        self.accounts.iter().map(|(incarnation, account)| (*incarnation, account.pending_bytes))
+        self.accounts
+            .iter()
+            .map(|(incarnation, account)| (*incarnation, account.pending_bytes))
     }
 
     /// When the oldest pending event happened, to the second, UNIX milliseconds.

@@ -93,8 +93,10 @@ impl Meters {
     }
 
     pub(crate) fn changes(&self, changes: &Changes) {
-        self.damaged_events.fetch_add(changes.damaged_events, Ordering::Relaxed);
-        self.unknown_settlements.fetch_add(changes.unknown_settlements, Ordering::Relaxed);
+        self.damaged_events
+            .fetch_add(changes.damaged_events, Ordering::Relaxed);
+        self.unknown_settlements
+            .fetch_add(changes.unknown_settlements, Ordering::Relaxed);
     }
 }
 
@@ -119,7 +121,8 @@ pub(crate) fn stats(shared: &Shared) -> OutboxStats {
     }
     let meters = &shared.meters;
     stats.commits = meters.commits.load(Ordering::Relaxed);
-    stats.commit_seconds = Duration::from_micros(meters.commit_micros.load(Ordering::Relaxed)).as_secs_f64();
+    stats.commit_seconds =
+        Duration::from_micros(meters.commit_micros.load(Ordering::Relaxed)).as_secs_f64();
     stats.commit_failures = meters.commit_failures.load(Ordering::Relaxed);
     stats.damaged_events = meters.damaged_events.load(Ordering::Relaxed);
     stats.unknown_settlements = meters.unknown_settlements.load(Ordering::Relaxed);

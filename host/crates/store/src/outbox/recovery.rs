@@ -64,7 +64,10 @@ pub(crate) fn recover(
     let number = |name| read_number(database, name).map(Option::unwrap_or_default);
     let mut recovered = Recovered {
         ledger: Ledger::default(),
-        stamper: Stamper { sequence: number(SEQUENCE)?, time_ms: number(TIME_MS)? },
+        stamper: Stamper {
+            sequence: number(SEQUENCE)?,
+            time_ms: number(TIME_MS)?,
+        },
         commit: number(COMMIT)?,
         closed_channels: 0,
         damaged_rows: 0,
@@ -103,7 +106,10 @@ fn read_ledger(database: &Database) -> Result<Ledger, EngineError> {
     let transaction = database.begin_read()?;
     for row in transaction.open_table(TALLIES)?.iter()? {
         let (incarnation, tally) = row?;
-        ledger.restore_tally(IncarnationId(incarnation.value()), Tally::from_row(tally.value()));
+        ledger.restore_tally(
+            IncarnationId(incarnation.value()),
+            Tally::from_row(tally.value()),
+        );
     }
     for row in transaction.open_table(EVENTS)?.iter()? {
         let (key, record) = row?;
@@ -116,7 +122,12 @@ fn read_ledger(database: &Database) -> Result<Ledger, EngineError> {
         });
     }
     for (incarnation, tally, file) in ledger.mismatches() {
-        tracing::error!(incarnation = incarnation.0, tally, file, "pending events of the tally and of the file differ");
+        tracing::error!(
+            incarnation = incarnation.0,
+            tally,
+            file,
+            "pending events of the tally and of the file differ"
+        );
     }
     ledger.dead_letters = dead_letter::survey(database)?;
     Ok(ledger)
@@ -132,7 +143,11 @@ fn compact(database: &mut Database, config: &OutboxConfig, ledger: &Ledger) {
     match database.compact() {
         Ok(_) => {
             let left = fs::metadata(&config.path).map_or(0, |metadata| metadata.len());
-            tracing::info!(bytes_before = bytes, bytes_after = left, "outbox file compacted");
+            tracing::info!(
+                bytes_before = bytes,
+                bytes_after = left,
+                "outbox file compacted"
+            );
         }
         Err(error) => {
             tracing::warn!(error = %domain::ErrorChain(&error), "outbox file could not be compacted");
@@ -150,7 +165,10 @@ fn next_channels(
     if table.is_empty()? {
         return Ok(None);
     }
-    let mut batch = Batch { durable: true, ..Batch::default() };
+    let mut batch = Batch {
+        durable: true,
+        ..Batch::default()
+    };
     let mut intents = Vec::new();
     for row in table.iter()?.take(CLOSE_CHANNELS_MAX) {
         let (opened, record) = row?;
@@ -172,7 +190,10 @@ fn next_channels(
                 recovered.closed_channels += 1;
             }
             Err(DamagedRecord) => {
-                tracing::error!(opened = opened.0, "record of an open channel is damaged and was removed");
+                tracing::error!(
+                    opened = opened.0,
+                    "record of an open channel is damaged and was removed"
+                );
                 batch.closed.push(opened.0);
                 recovered.damaged_rows += 1;
             }

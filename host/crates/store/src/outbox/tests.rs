@@ -45,7 +45,12 @@ impl Bench {
             dead_letters_bytes_max: 1 << 20,
         };
         let clock = Arc::new(TestClock(AtomicU64::new(1_000_000)));
-        Self { _folder: folder, config, clock, heard: Arc::default() }
+        Self {
+            _folder: folder,
+            config,
+            clock,
+            heard: Arc::default(),
+        }
     }
 
     pub(super) fn listener(&self) -> CommitListener {
@@ -80,18 +85,37 @@ pub(super) fn channel(number: u32) -> Arc<ChannelFacts> {
     })
 }
 
-pub(super) fn connect(outbox: &Outbox, incarnation: IncarnationId, channel: &Arc<ChannelFacts>) -> ChannelTicket {
+pub(super) fn connect(
+    outbox: &Outbox,
+    incarnation: IncarnationId,
+    channel: &Arc<ChannelFacts>,
+) -> ChannelTicket {
     outbox.reserve(Some(incarnation)).unwrap();
     outbox.append_opened(Some(incarnation), channel)
 }
 
 pub(super) fn leave(outbox: &Outbox, ticket: ChannelTicket, channel: &Arc<ChannelFacts>) {
-    outbox.append_closing(ticket, channel, EventType::Disconnect, CloseReason::ClientDisconnect);
-    outbox.append_closing(ticket, channel, EventType::TcpClean, CloseReason::ClientDisconnect);
+    outbox.append_closing(
+        ticket,
+        channel,
+        EventType::Disconnect,
+        CloseReason::ClientDisconnect,
+    );
+    outbox.append_closing(
+        ticket,
+        channel,
+        EventType::TcpClean,
+        CloseReason::ClientDisconnect,
+    );
 }
 
 pub(super) fn lose(outbox: &Outbox, ticket: ChannelTicket, channel: &Arc<ChannelFacts>) {
-    outbox.append_closing(ticket, channel, EventType::TcpClean, CloseReason::ConnectionLost);
+    outbox.append_closing(
+        ticket,
+        channel,
+        EventType::TcpClean,
+        CloseReason::ConnectionLost,
+    );
 }
 
 pub(super) fn wait_committed(outbox: &Outbox) {
@@ -100,11 +124,22 @@ pub(super) fn wait_committed(outbox: &Outbox) {
 
 /// Everything pending of an incarnation, slot by slot.
 pub(super) fn pending(outbox: &Outbox, incarnation: IncarnationId) -> Vec<Arc<PendingEvent>> {
-    Slot::all().flat_map(|slot| outbox.take(incarnation, slot, Sequence(0), usize::MAX).unwrap()).collect()
+    Slot::all()
+        .flat_map(|slot| {
+            outbox
+                .take(incarnation, slot, Sequence(0), usize::MAX)
+                .unwrap()
+        })
+        .collect()
 }
 
 pub(super) fn settlement(event: &PendingEvent, outcome: Outcome) -> Settlement {
-    Settlement { incarnation: event.incarnation, slot: event.slot, sequence: event.event.sequence, outcome }
+    Settlement {
+        incarnation: event.incarnation,
+        slot: event.slot,
+        sequence: event.event.sequence,
+        outcome,
+    }
 }
 
 /// Settles and waits until the writer has done it.
@@ -128,7 +163,14 @@ pub(super) fn burial(detail: &str) -> Burial {
 fn events_are_taken_and_heard_in_order_after_their_commit() {
     let bench = Bench::new();
     let (outbox, recovered) = bench.open();
-    assert_eq!(recovered, RecoveredOutbox { pending_events: 0, closed_channels: 0, repaired: false });
+    assert_eq!(
+        recovered,
+        RecoveredOutbox {
+            pending_events: 0,
+            closed_channels: 0,
+            repaired: false
+        }
+    );
     let channel = channel(1);
     let ticket = connect(&outbox, RULE, &channel);
     leave(&outbox, ticket, &channel);
@@ -136,41 +178,82 @@ fn events_are_taken_and_heard_in_order_after_their_commit() {
     let taken = pending(&outbox, RULE);
     let types: Vec<_> = taken.iter().map(|event| event.event.event_type).collect();
     assert_eq!(types, EventType::ALL);
-    assert!(taken.windows(2).all(|pair| pair[0].event.sequence < pair[1].event.sequence));
+    assert!(
+        taken
+            .windows(2)
+            .all(|pair| pair[0].event.sequence < pair[1].event.sequence)
+    );
     assert!(taken.iter().all(|event| event.event.channel == channel));
-    assert!(taken.iter().all(|event| event.event.connected_at_ms == ticket.opened_at_ms));
+    assert!(
+        taken
+            .iter()
+            .all(|event| event.event.connected_at_ms == ticket.opened_at_ms)
+    );
     let first = taken[0].event.sequence;
-    assert_eq!(outbox.take(RULE, taken[0].slot, first, 10).unwrap().len(), 2);
-    assert_eq!(outbox.take(RULE, taken[0].slot, first, 1).unwrap()[0].event, taken[1].event);
+    assert_eq!(
+        outbox.take(RULE, taken[0].slot, first, 10).unwrap().len(),
+        2
+    );
+    assert_eq!(
+        outbox.take(RULE, taken[0].slot, first, 1).unwrap()[0].event,
+        taken[1].event
+    );
     assert_eq!(outbox.pending_slots(RULE), [(taken[0].slot, 3)]);
     outbox.close();
-    let heard: Vec<_> = bench.heard.lock().iter().map(|event| event.event.clone()).collect();
-    assert_eq!(heard, taken.iter().map(|event| event.event.clone()).collect::<Vec<_>>());
+    let heard: Vec<_> = bench
+        .heard
+        .lock()
+        .iter()
+        .map(|event| event.event.clone())
+        .collect();
+    assert_eq!(
+        heard,
+        taken
+            .iter()
+            .map(|event| event.event.clone())
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn a_channel_left_open_gets_its_tcpclean_at_the_next_start() {
     let bench = Bench::new();
     let (outbox, _) = bench.open();
-    let tickets: Vec<_> = (0..3).map(|number| connect(&outbox, RULE, &channel(number))).collect();
+    let tickets: Vec<_> = (0..3)
+        .map(|number| connect(&outbox, RULE, &channel(number)))
+        .collect();
     lose(&outbox, tickets[1], &channel(1));
     wait_committed(&outbox);
     drop(outbox);
     bench.set_clock(2_000_000);
     let (outbox, recovered) = bench.open();
-    assert_eq!((recovered.closed_channels, recovered.pending_events), (2, 6));
-    let synthetic: Vec<_> =
-        pending(&outbox, RULE).into_iter().filter(|event| event.event.synthetic.is_some()).collect();
+    assert_eq!(
+        (recovered.closed_channels, recovered.pending_events),
+        (2, 6)
+    );
+    let synthetic: Vec<_> = pending(&outbox, RULE)
+        .into_iter()
+        .filter(|event| event.event.synthetic.is_some())
+        .collect();
     assert_eq!(synthetic.len(), 2);
     for event in &synthetic {
         assert_eq!(event.event.synthetic, Some(Synthetic::HostRestart));
         assert_eq!(event.event.event_type, EventType::TcpClean);
         assert_eq!(event.event.reason, Some(CloseReason::HostRestart));
-        assert_eq!((event.event.time_ms, event.event.connected_at_ms), (2_000_000, 1_000_000));
+        assert_eq!(
+            (event.event.time_ms, event.event.connected_at_ms),
+            (2_000_000, 1_000_000)
+        );
         assert!(event.event.sequence.0 > 4, "after everything before");
     }
-    let channels: HashSet<_> = synthetic.iter().map(|event| event.event.channel.channel_id).collect();
-    assert_eq!(channels, HashSet::from([channel(0).channel_id, channel(2).channel_id]));
+    let channels: HashSet<_> = synthetic
+        .iter()
+        .map(|event| event.event.channel.channel_id)
+        .collect();
+    assert_eq!(
+        channels,
+        HashSet::from([channel(0).channel_id, channel(2).channel_id])
+    );
     assert_eq!(outbox.counts(RULE).recorded, 6);
     drop(outbox);
     assert_eq!(bench.open().1.closed_channels, 0, "each is closed once");
@@ -185,7 +268,10 @@ fn more_channels_than_one_transaction_closes_are_all_closed() {
     }
     drop(outbox);
     let (outbox, recovered) = bench.open();
-    assert_eq!((recovered.closed_channels, recovered.pending_events), (10_500, 21_000));
+    assert_eq!(
+        (recovered.closed_channels, recovered.pending_events),
+        (10_500, 21_000)
+    );
     assert_eq!(outbox.counts(RULE).recorded, 21_000);
 }
 
@@ -201,7 +287,10 @@ fn neither_sequence_nor_time_goes_back_with_the_clock() {
             let incarnation = (number != 1).then_some(RULE);
             outbox.reserve(incarnation).unwrap();
             let ticket = outbox.append_opened(incarnation, &channel);
-            assert!(ticket.opened > last.0 && ticket.opened_at_ms >= last.1, "{ticket:?} {last:?}");
+            assert!(
+                ticket.opened > last.0 && ticket.opened_at_ms >= last.1,
+                "{ticket:?} {last:?}"
+            );
             last = (ticket.opened, ticket.opened_at_ms);
             bench.set_clock(now_ms / 2);
         }
@@ -210,7 +299,11 @@ fn neither_sequence_nor_time_goes_back_with_the_clock() {
     let (outbox, _) = bench.open();
     let mut events = pending(&outbox, RULE);
     events.sort_by_key(|event| event.event.sequence);
-    assert!(events.windows(2).all(|pair| pair[0].event.time_ms <= pair[1].event.time_ms));
+    assert!(
+        events
+            .windows(2)
+            .all(|pair| pair[0].event.time_ms <= pair[1].event.time_ms)
+    );
     assert_eq!(events.last().unwrap().event.time_ms, 6_000_000);
 }
 
@@ -223,7 +316,15 @@ fn a_channel_without_a_rule_is_stamped_counted_and_not_stored() {
     lose(&outbox, ticket, &channel(1));
     outbox.release(None);
     let stats = outbox.stats();
-    assert_eq!((stats.unmatched_events, stats.uncommitted, stats.bytes, stats.reserved_bytes), (2, 0, 0, 0));
+    assert_eq!(
+        (
+            stats.unmatched_events,
+            stats.uncommitted,
+            stats.bytes,
+            stats.reserved_bytes
+        ),
+        (2, 0, 0, 0)
+    );
     assert!(outbox.incarnations().is_empty());
 }
 
@@ -232,8 +333,14 @@ fn a_full_share_refuses_only_its_rule_and_recovers() {
     let mut bench = Bench::new();
     bench.config.share_bytes_max = 6 * EVENT_BYTES_RESERVED;
     let (outbox, _) = bench.open();
-    let tickets = [connect(&outbox, RULE, &channel(1)), connect(&outbox, RULE, &channel(2))];
-    assert_eq!(outbox.reserve(Some(RULE)), Err(RefuseConnectError::ShareFull));
+    let tickets = [
+        connect(&outbox, RULE, &channel(1)),
+        connect(&outbox, RULE, &channel(2)),
+    ];
+    assert_eq!(
+        outbox.reserve(Some(RULE)),
+        Err(RefuseConnectError::ShareFull)
+    );
     assert_eq!(outbox.reserve(Some(OTHER)), Ok(()));
     outbox.release(Some(OTHER));
     // What was reserved is never refused.
@@ -242,11 +349,20 @@ fn a_full_share_refuses_only_its_rule_and_recovers() {
     wait_committed(&outbox);
     let events = pending(&outbox, RULE);
     assert_eq!(events.len(), 5);
-    settle_now(&outbox, events.iter().map(|event| settlement(event, Outcome::Delivered)).collect());
+    settle_now(
+        &outbox,
+        events
+            .iter()
+            .map(|event| settlement(event, Outcome::Delivered))
+            .collect(),
+    );
     assert_eq!(outbox.stats().reserved_bytes, 0);
     assert_eq!(outbox.reserve(Some(RULE)), Ok(()));
     assert_eq!(outbox.reserve(Some(RULE)), Ok(()));
-    assert_eq!(outbox.reserve(Some(RULE)), Err(RefuseConnectError::ShareFull));
+    assert_eq!(
+        outbox.reserve(Some(RULE)),
+        Err(RefuseConnectError::ShareFull)
+    );
     outbox.release(Some(RULE));
     assert_eq!(outbox.reserve(Some(RULE)), Ok(()));
 }
@@ -257,7 +373,10 @@ fn a_full_outbox_refuses_every_rule() {
     bench.config.bytes_max = 5 * EVENT_BYTES_RESERVED;
     let (outbox, _) = bench.open();
     outbox.reserve(Some(RULE)).unwrap();
-    assert_eq!(outbox.reserve(Some(OTHER)), Err(RefuseConnectError::OutboxFull));
+    assert_eq!(
+        outbox.reserve(Some(OTHER)),
+        Err(RefuseConnectError::OutboxFull)
+    );
     assert_eq!(outbox.reserve(None), Ok(()));
     outbox.release(Some(RULE));
     assert_eq!(outbox.reserve(Some(OTHER)), Ok(()));
@@ -271,14 +390,20 @@ fn what_is_pending_counts_after_a_restart_too() {
     lose(&outbox, ticket, &channel(1));
     wait_committed(&outbox);
     let stats = outbox.stats();
-    assert_eq!(stats.bytes, stats.reserved_bytes, "nothing is owed any more");
+    assert_eq!(
+        stats.bytes, stats.reserved_bytes,
+        "nothing is owed any more"
+    );
     assert_eq!(stats.oldest_time_ms, Some(1_000_000));
     drop(outbox);
     bench.config.share_bytes_max = 3 * EVENT_BYTES_RESERVED;
     let (outbox, _) = bench.open();
     assert_eq!(outbox.stats().bytes, stats.bytes);
     assert_eq!(outbox.stats().oldest_time_ms, Some(1_000_000));
-    assert_eq!(outbox.reserve(Some(RULE)), Err(RefuseConnectError::ShareFull));
+    assert_eq!(
+        outbox.reserve(Some(RULE)),
+        Err(RefuseConnectError::ShareFull)
+    );
     assert_eq!(outbox.discard(RULE), 2);
     assert_eq!(outbox.stats().oldest_time_ms, None);
     assert_eq!(outbox.reserve(Some(RULE)), Ok(()));
@@ -294,9 +419,18 @@ fn a_settlement_counts_once_and_survives() {
     }
     wait_committed(&outbox);
     let events = pending(&outbox, RULE);
-    let outcomes = [Outcome::Delivered, Outcome::Skipped, Outcome::Expired, Outcome::Discarded, Outcome::Buried(burial("no"))];
-    let settlements: Vec<_> =
-        events.iter().zip(outcomes).map(|(event, outcome)| settlement(event, outcome)).collect();
+    let outcomes = [
+        Outcome::Delivered,
+        Outcome::Skipped,
+        Outcome::Expired,
+        Outcome::Discarded,
+        Outcome::Buried(burial("no")),
+    ];
+    let settlements: Vec<_> = events
+        .iter()
+        .zip(outcomes)
+        .map(|(event, outcome)| settlement(event, outcome))
+        .collect();
     settle_now(&outbox, settlements.clone());
     settle_now(&outbox, settlements);
     assert_eq!(outbox.stats().unknown_settlements, 5);
@@ -305,7 +439,16 @@ fn a_settlement_counts_once_and_survives() {
     assert_eq!(recovered.pending_events, 5);
     let counts = outbox.counts(RULE);
     assert_eq!((counts.recorded, counts.pending), (10, 5));
-    assert_eq!((counts.delivered, counts.skipped, counts.expired, counts.discarded, counts.buried), (1, 1, 1, 1, 1));
+    assert_eq!(
+        (
+            counts.delivered,
+            counts.skipped,
+            counts.expired,
+            counts.discarded,
+            counts.buried
+        ),
+        (1, 1, 1, 1, 1)
+    );
 }
 
 #[test]
@@ -316,14 +459,23 @@ fn a_buried_event_is_kept_with_its_reason() {
     lose(&outbox, ticket, &channel(1));
     wait_committed(&outbox);
     let events = pending(&outbox, RULE);
-    settle_now(&outbox, vec![settlement(&events[0], Outcome::Buried(burial(&"ä".repeat(1000))))]);
+    settle_now(
+        &outbox,
+        vec![settlement(
+            &events[0],
+            Outcome::Buried(burial(&"ä".repeat(1000))),
+        )],
+    );
     drop(outbox);
     let (outbox, _) = bench.open();
     let letters = outbox.dead_letters(10).unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].event, events[0].event);
     assert_eq!(letters[0].burial, burial(&"ä".repeat(512)));
-    assert_eq!((letters[0].incarnation, letters[0].slot, letters[0].at_ms), (RULE, events[0].slot, 1_000_000));
+    assert_eq!(
+        (letters[0].incarnation, letters[0].slot, letters[0].at_ms),
+        (RULE, events[0].slot, 1_000_000)
+    );
     assert_eq!(outbox.stats().dead_letters, 1);
 }
 
@@ -339,9 +491,17 @@ fn the_oldest_dead_letters_make_room() {
     let bury = |event: &Arc<PendingEvent>| settlement(event, Outcome::Buried(burial("no")));
     settle_now(&outbox, pending(&outbox, RULE).iter().map(bury).collect());
     let stats = outbox.stats();
-    assert!(stats.dead_letter_bytes <= 1000 && stats.dead_letters > 0, "{stats:?}");
+    assert!(
+        stats.dead_letter_bytes <= 1000 && stats.dead_letters > 0,
+        "{stats:?}"
+    );
     assert_eq!(stats.dead_letters + stats.dead_letters_dropped, 20);
-    let ids: Vec<_> = outbox.dead_letters(100).unwrap().iter().map(|letter| letter.id).collect();
+    let ids: Vec<_> = outbox
+        .dead_letters(100)
+        .unwrap()
+        .iter()
+        .map(|letter| letter.id)
+        .collect();
     assert_eq!(ids, (0..20).rev().take(ids.len()).collect::<Vec<_>>());
     assert_eq!(outbox.counts(RULE).buried, 20);
 }
@@ -354,7 +514,18 @@ fn a_forgotten_incarnation_leaves_nothing() {
         let ticket = connect(&outbox, incarnation, &channel(number));
         lose(&outbox, ticket, &channel(number));
     }
-    outbox.put_slot_map(RULE, vec![(Slot(1), QueueName { broker: "a".into(), queue: 1 })]).unwrap();
+    outbox
+        .put_slot_map(
+            RULE,
+            vec![(
+                Slot(1),
+                QueueName {
+                    broker: "a".into(),
+                    queue: 1,
+                },
+            )],
+        )
+        .unwrap();
     assert_eq!(outbox.forget(RULE), 4);
     drop(outbox);
     let (outbox, _) = bench.open();
@@ -369,7 +540,15 @@ fn a_slot_map_survives() {
     let bench = Bench::new();
     let (outbox, _) = bench.open();
     let map: Vec<_> = Slot::all()
-        .map(|slot| (slot, QueueName { broker: format!("broker-{}", slot.0 % 2).into(), queue: u32::from(slot.0 % 8) }))
+        .map(|slot| {
+            (
+                slot,
+                QueueName {
+                    broker: format!("broker-{}", slot.0 % 2).into(),
+                    queue: u32::from(slot.0 % 8),
+                },
+            )
+        })
         .collect();
     assert_eq!(outbox.slot_map(RULE).unwrap(), None);
     outbox.put_slot_map(RULE, map.clone()).unwrap();

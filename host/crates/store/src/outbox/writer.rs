@@ -46,6 +46,10 @@ enum Step {
 }
 
 /// The state of the writer thread.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, all private to one thread"
+)]
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) listener: CommitListener,
@@ -90,7 +94,10 @@ impl Writer {
         loop {
             match self.step(&intake, Instant::now()) {
                 Step::Write(durable) => {
-                    let mut batch = Batch { durable: durable || self.redo, ..Batch::default() };
+                    let mut batch = Batch {
+                        durable: durable || self.redo,
+                        ..Batch::default()
+                    };
                     let count = intake.queue.len().min(COMMIT_EVENTS_MAX);
                     let intents: Vec<_> = intake.queue.drain(..count).collect();
                     intake.queue_since = (!intake.queue.is_empty()).then(Instant::now);
@@ -104,7 +111,9 @@ impl Writer {
                     drop(intake);
                     // A burial must not come back as pending, nor a purge in part.
                     batch.durable |= batch.purge.is_some()
-                        || settlements.iter().any(|settlement| matches!(settlement.outcome, Outcome::Buried(_)));
+                        || settlements
+                            .iter()
+                            .any(|settlement| matches!(settlement.outcome, Outcome::Buried(_)));
                     batch.add_events(intents, position);
                     batch.add_settlements(settlements);
                     return Some(batch);
@@ -124,18 +133,30 @@ impl Writer {
             return Step::End;
         }
         let left = |since: Option<Instant>, wait: Duration| {
-            since.map_or(Duration::ZERO, |since| wait.saturating_sub(now.saturating_duration_since(since)))
+            since.map_or(Duration::ZERO, |since| {
+                wait.saturating_sub(now.saturating_duration_since(since))
+            })
         };
         if !intake.queue.is_empty() {
             let wait = left(intake.queue_since, self.shared.config.commit_interval);
-            let collect = self.busy && !closing && intake.queue.len() < GROUP_EVENTS_MIN && !wait.is_zero();
-            return if collect { Step::Wait(Some(wait)) } else { Step::Write(true) };
+            let collect =
+                self.busy && !closing && intake.queue.len() < GROUP_EVENTS_MIN && !wait.is_zero();
+            return if collect {
+                Step::Wait(Some(wait))
+            } else {
+                Step::Write(true)
+            };
         }
         if !intake.settlements.is_empty() {
             let wait = left(intake.settlements_since, SETTLEMENTS_WAIT);
             let purge = !intake.purges.is_empty();
-            let collect = !closing && !purge && intake.settlements.len() < SETTLEMENTS_MIN && !wait.is_zero();
-            return if collect { Step::Wait(Some(wait)) } else { Step::Write(closing) };
+            let collect =
+                !closing && !purge && intake.settlements.len() < SETTLEMENTS_MIN && !wait.is_zero();
+            return if collect {
+                Step::Wait(Some(wait))
+            } else {
+                Step::Write(closing)
+            };
         }
         if !intake.purges.is_empty() {
             return Step::Write(true);
@@ -143,7 +164,11 @@ impl Writer {
         match self.unsaved_since {
             Some(since) => {
                 let wait = left(Some(since), UNSAVED_WAIT);
-                if closing || wait.is_zero() { Step::Write(true) } else { Step::Wait(Some(wait)) }
+                if closing || wait.is_zero() {
+                    Step::Write(true)
+                } else {
+                    Step::Wait(Some(wait))
+                }
             }
             None if closing => Step::End,
             None => Step::Wait(None),
@@ -202,7 +227,10 @@ impl Writer {
         };
         self.shared.disk.with(|database| match database {
             Some(database) => commit.run(database),
-            None => Err(CommitFailure { error: CommitError::NotOpen, unsure: None }),
+            None => Err(CommitFailure {
+                error: CommitError::NotOpen,
+                unsure: None,
+            }),
         })
     }
 
@@ -220,7 +248,10 @@ impl Writer {
     }
 
     fn fail(&self, error: &CommitError) {
-        self.shared.meters.commit_failures.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .meters
+            .commit_failures
+            .fetch_add(1, Ordering::Relaxed);
         tracing::error!(error = %ErrorChain(error), "outbox commit failed and will be repeated");
         let mut intake = self.shared.intake.lock();
         intake.failed = true;
@@ -232,7 +263,9 @@ impl Writer {
         let until = Instant::now() + wait;
         let mut intake = self.shared.intake.lock();
         while intake.phase == Phase::Open && Instant::now() < until {
-            self.shared.wake.wait_for(&mut intake, until.saturating_duration_since(Instant::now()));
+            self.shared
+                .wake
+                .wait_for(&mut intake, until.saturating_duration_since(Instant::now()));
         }
         intake.phase == Phase::Open
     }
@@ -254,7 +287,10 @@ impl Writer {
             self.unsaved.clear();
             self.unsaved_since = None;
         } else {
-            let keys = changes.settled.iter().map(|event| event_key(event.incarnation, event.slot, Sequence(event.sequence)));
+            let keys = changes
+                .settled
+                .iter()
+                .map(|event| event_key(event.incarnation, event.slot, Sequence(event.sequence)));
             self.unsaved.extend(keys);
             self.unsaved_since.get_or_insert_with(Instant::now);
         }

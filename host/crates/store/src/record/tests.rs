@@ -10,50 +10,99 @@ fn channel() -> impl Strategy<Value = ChannelFacts> {
         "GID_[A-Z]{3,20}@@@[a-z0-9]{1,20}".prop_map(|id| id),
         "\\PC{1,60}",
     ];
-    let names = (client_id, prop_oneof![Just(None), "GID_[A-Z]{3,20}".prop_map(Some)], any::<bool>());
-    let rest = (any::<[u8; 16]>(), any::<SocketAddr>(), any::<bool>(), proptest::option::of("\\PC{0,40}"), any::<u16>());
-    (names, rest).prop_map(|((client_id, group, is_own_group), (id, client_address, flag, username, keep_alive_seconds))| {
-        let client_id = ClientId::parse(&client_id).unwrap_or_else(|_| ClientId::parse("x").unwrap());
-        let named = group.map(|group| GroupId::parse(&group).unwrap());
-        ChannelFacts {
-            group_id: if is_own_group { client_id.group() } else { named },
-            client_id,
-            channel_id: ChannelId(id),
-            client_address,
-            protocol: if flag { MqttVersion::V5 } else { MqttVersion::V311 },
-            listener: if flag { "tcp" } else { "ws" },
-            username: username.map(Arc::from),
-            keep_alive_seconds,
-            clean_start: flag,
-            session_present: !flag,
-        }
-    })
+    let names = (
+        client_id,
+        prop_oneof![Just(None), "GID_[A-Z]{3,20}".prop_map(Some)],
+        any::<bool>(),
+    );
+    let rest = (
+        any::<[u8; 16]>(),
+        any::<SocketAddr>(),
+        any::<bool>(),
+        proptest::option::of("\\PC{0,40}"),
+        any::<u16>(),
+    );
+    (names, rest).prop_map(
+        |(
+            (client_id, group, is_own_group),
+            (id, client_address, flag, username, keep_alive_seconds),
+        )| {
+            let client_id =
+                ClientId::parse(&client_id).unwrap_or_else(|_| ClientId::parse("x").unwrap());
+            let named = group.map(|group| GroupId::parse(&group).unwrap());
+            ChannelFacts {
+                group_id: if is_own_group {
+                    client_id.group()
+                } else {
+                    named
+                },
+                client_id,
+                channel_id: ChannelId(id),
+                client_address,
+                protocol: if flag {
+                    MqttVersion::V5
+                } else {
+                    MqttVersion::V311
+                },
+                listener: if flag { "tcp" } else { "ws" },
+                username: username.map(Arc::from),
+                keep_alive_seconds,
+                clean_start: flag,
+                session_present: !flag,
+            }
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = StatusEvent> {
-    let reasons: Vec<_> = CloseReason::ALL.iter().copied().map(Some).chain([None]).collect();
-    let synthetic = vec![None, Some(Synthetic::Snapshot), Some(Synthetic::HostRestart)];
+    let reasons: Vec<_> = CloseReason::ALL
+        .iter()
+        .copied()
+        .map(Some)
+        .chain([None])
+        .collect();
+    let synthetic = vec![
+        None,
+        Some(Synthetic::Snapshot),
+        Some(Synthetic::HostRestart),
+    ];
     let kind = (
         proptest::sample::select(EventType::ALL.to_vec()),
         proptest::sample::select(reasons),
         proptest::sample::select(synthetic),
     );
     // A mask keeps IPv6 flow labels and scopes out: no accepted socket has them.
-    (any::<[u8; 16]>(), kind, any::<u64>(), any::<u64>(), 0..1_u64 << 53, channel()).prop_map(
-        |(id, (event_type, reason, synthetic), time_ms, connected_at_ms, sequence, mut channel)| {
-            channel.client_address = SocketAddr::new(channel.client_address.ip(), channel.client_address.port());
-            StatusEvent {
-                event_id: EventId(id),
-                event_type,
-                time_ms,
-                sequence: Sequence(sequence),
-                reason,
-                synthetic,
-                connected_at_ms,
-                channel: Arc::new(channel),
-            }
-        },
+    (
+        any::<[u8; 16]>(),
+        kind,
+        any::<u64>(),
+        any::<u64>(),
+        0..1_u64 << 53,
+        channel(),
     )
+        .prop_map(
+            |(
+                id,
+                (event_type, reason, synthetic),
+                time_ms,
+                connected_at_ms,
+                sequence,
+                mut channel,
+            )| {
+                channel.client_address =
+                    SocketAddr::new(channel.client_address.ip(), channel.client_address.port());
+                StatusEvent {
+                    event_id: EventId(id),
+                    event_type,
+                    time_ms,
+                    sequence: Sequence(sequence),
+                    reason,
+                    synthetic,
+                    connected_at_ms,
+                    channel: Arc::new(channel),
+                }
+            },
+        )
 }
 
 proptest! {

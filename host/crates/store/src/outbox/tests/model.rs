@@ -45,7 +45,10 @@ struct Model {
 impl Model {
     fn append(&mut self, incarnation: u32, event_type: EventType, channel: &ChannelFacts) {
         self.last_sequence += 1;
-        self.pending.insert((incarnation, self.last_sequence), (event_type, channel.channel_id));
+        self.pending.insert(
+            (incarnation, self.last_sequence),
+            (event_type, channel.channel_id),
+        );
         self.counts.entry(incarnation).or_default().recorded += 1;
     }
 
@@ -71,11 +74,18 @@ impl Model {
                 .iter()
                 .map(|event| {
                     let key = (incarnation.0, event.event.sequence.0);
-                    (key, (event.event.event_type, event.event.channel.channel_id))
+                    (
+                        key,
+                        (event.event.event_type, event.event.channel.channel_id),
+                    )
                 })
                 .collect();
-            let wanted: BTreeMap<_, _> =
-                self.pending.iter().filter(|(key, _)| key.0 == incarnation.0).map(|(key, event)| (*key, *event)).collect();
+            let wanted: BTreeMap<_, _> = self
+                .pending
+                .iter()
+                .filter(|(key, _)| key.0 == incarnation.0)
+                .map(|(key, event)| (*key, *event))
+                .collect();
             assert_eq!(stored, wanted);
             let counts = outbox.counts(incarnation);
             let wanted = IncarnationCounts {
@@ -84,26 +94,44 @@ impl Model {
                 ..self.counts.get(&incarnation.0).copied().unwrap_or_default()
             };
             assert_eq!(counts, wanted);
-            let left = counts.delivered + counts.skipped + counts.buried + counts.expired + counts.discarded;
+            let left = counts.delivered
+                + counts.skipped
+                + counts.buried
+                + counts.expired
+                + counts.discarded;
             assert_eq!(counts.recorded + counts.replayed, left + counts.pending);
-            let slots: u64 = outbox.pending_slots(incarnation).iter().map(|(_, count)| count).sum();
+            let slots: u64 = outbox
+                .pending_slots(incarnation)
+                .iter()
+                .map(|(_, count)| count)
+                .sum();
             assert_eq!(slots, counts.pending);
         }
         let owed = u64::try_from(self.open.len()).unwrap() * 2 * EVENT_BYTES_RESERVED;
         let stats = outbox.stats();
         assert_eq!(stats.reserved_bytes, stats.bytes + owed);
-        assert_eq!((stats.damaged_events, stats.late_events, stats.failed), (0, 0, false));
+        assert_eq!(
+            (stats.damaged_events, stats.late_events, stats.failed),
+            (0, 0, false)
+        );
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm per act")]
 fn run(acts: Vec<Act>) {
     let bench = Bench::new();
     let (mut outbox, _) = bench.open();
     let mut model = Model::default();
     for act in acts {
         match act {
-            Act::Connect { client, incarnation } => {
-                let facts = ChannelFacts { channel_id: channel(model.channels).channel_id, ..(*channel(client)).clone() };
+            Act::Connect {
+                client,
+                incarnation,
+            } => {
+                let facts = ChannelFacts {
+                    channel_id: channel(model.channels).channel_id,
+                    ..(*channel(client)).clone()
+                };
                 model.channels += 1;
                 let facts = Arc::new(facts);
                 let ticket = connect(&outbox, IncarnationId(incarnation), &facts);
@@ -111,7 +139,7 @@ fn run(acts: Vec<Act>) {
                 assert_eq!(ticket.opened.0, model.last_sequence);
                 model.open.push((ticket, facts));
             }
-            Act::Leave(index) | Act::Lose(index) if model.open.is_empty() => drop(index),
+            Act::Leave(_) | Act::Lose(_) if model.open.is_empty() => {}
             Act::Leave(index) => {
                 let (ticket, facts) = model.open.swap_remove(index.index(model.open.len()));
                 leave(&outbox, ticket, &facts);
@@ -125,11 +153,18 @@ fn run(acts: Vec<Act>) {
             }
             Act::Commit => wait_committed(&outbox),
             Act::Settle(index, outcome) => {
-                let outcomes =
-                    [Outcome::Delivered, Outcome::Skipped, Outcome::Expired, Outcome::Discarded, Outcome::Buried(burial("x"))];
+                let outcomes = [
+                    Outcome::Delivered,
+                    Outcome::Skipped,
+                    Outcome::Expired,
+                    Outcome::Discarded,
+                    Outcome::Buried(burial("x")),
+                ];
                 let outcome = outcomes[usize::from(outcome)].clone();
                 wait_committed(&outbox);
-                let events: Vec<_> = (1..4).flat_map(|number| pending(&outbox, IncarnationId(number))).collect();
+                let events: Vec<_> = (1..4)
+                    .flat_map(|number| pending(&outbox, IncarnationId(number)))
+                    .collect();
                 if !events.is_empty() {
                     let event = &events[index.index(events.len())];
                     settle_now(&outbox, vec![settlement(event, outcome.clone())]);
@@ -137,9 +172,18 @@ fn run(acts: Vec<Act>) {
                 }
             }
             Act::Discard(incarnation) => {
-                let keys: BTreeSet<_> = model.pending.keys().filter(|key| key.0 == incarnation).copied().collect();
-                assert_eq!(outbox.discard(IncarnationId(incarnation)), u64::try_from(keys.len()).unwrap());
-                keys.into_iter().for_each(|key| model.settle(key, &Outcome::Discarded));
+                let keys: BTreeSet<_> = model
+                    .pending
+                    .keys()
+                    .filter(|key| key.0 == incarnation)
+                    .copied()
+                    .collect();
+                assert_eq!(
+                    outbox.discard(IncarnationId(incarnation)),
+                    u64::try_from(keys.len()).unwrap()
+                );
+                keys.into_iter()
+                    .for_each(|key| model.settle(key, &Outcome::Discarded));
             }
             Act::Clock(now_ms) => bench.set_clock(now_ms),
             Act::Reopen => {
@@ -147,11 +191,20 @@ fn run(acts: Vec<Act>) {
                 outbox.close();
                 let (opened, recovered) = bench.open();
                 outbox = opened;
-                assert_eq!(recovered.closed_channels, u64::try_from(model.open.len()).unwrap());
-                for (ticket, facts) in std::mem::take(&mut model.open) {
+                assert_eq!(
+                    recovered.closed_channels,
+                    u64::try_from(model.open.len()).unwrap()
+                );
+                // The rows are read in the order of their keys.
+                let mut open = std::mem::take(&mut model.open);
+                open.sort_by_key(|(ticket, _)| ticket.opened);
+                for (ticket, facts) in open {
                     model.append(ticket.incarnation.unwrap().0, EventType::TcpClean, &facts);
                 }
-                assert_eq!(recovered.pending_events, u64::try_from(model.pending.len()).unwrap());
+                assert_eq!(
+                    recovered.pending_events,
+                    u64::try_from(model.pending.len()).unwrap()
+                );
                 assert!(!recovered.repaired);
             }
         }
