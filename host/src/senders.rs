@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use domain::InstanceId;
@@ -14,9 +13,12 @@ use rocketmq::{Credentials, RocketmqConfig, RocketmqInstance, RocketmqRuntime};
 use crate::config;
 
 /// Messages and bytes of one batch to the embedded server.
+#[cfg(feature = "embedded-rocketmq")]
 const EMBEDDED_BATCH_MAX: usize = 128;
+#[cfg(feature = "embedded-rocketmq")]
 const EMBEDDED_BATCH_BYTES_MAX: usize = 1024 * 1024;
-const EMBEDDED_SEND_TIMEOUT: Duration = Duration::from_secs(3);
+#[cfg(feature = "embedded-rocketmq")]
+const EMBEDDED_SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 /// What the servers call this host.
 const PRODUCER_GROUP: &str = "PID_rulemill";
 

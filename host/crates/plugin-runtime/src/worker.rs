@@ -80,7 +80,7 @@ impl Worker {
                 fail_rest(&mut job);
             }
             let is_unfinished = job.verdicts.len() < job.events.len();
-            if is_unfinished && false {
+            if is_unfinished && started.elapsed() >= SLICE && self.scheduler.has_waiting() {
                 count_busy(&job.mapper, started);
                 return Some(job);
             }

@@ -1,6 +1,6 @@
 //! RocketMQ 4.x: sending, routes, topics and reading. The only crate that names the client library.
 //!
-//! Sends go through the library's producer; everything else goes through [`remoting`], since the
+//! Sends go through the library's producer; everything else goes through `remoting`, since the
 //! library's admin part is left out and its consumers commit offsets. Retrying is the caller's: only it
 //! knows what order asks for.
 

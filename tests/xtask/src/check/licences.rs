@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use crate::cargo;
 
 /// Licence and why it may be in the product.
-const ALLOWED: [(&str, &str); 14] = [
+const ALLOWED: [(&str, &str); 15] = [
     ("Apache-2.0", "the project's own"),
     (
         "Apache-2.0 WITH LLVM-exception",
@@ -30,6 +30,7 @@ const ALLOWED: [(&str, &str); 14] = [
         "changes to its own files must be published; we change none",
     ),
     ("Unicode-3.0", "data tables, asks for its notice only"),
+    ("Unlicense", "public domain"),
     ("Zlib", "asks not to claim authorship"),
 ];
 
