@@ -3,13 +3,11 @@
 //! A change is checked completely, then stored in one transaction, then swapped in. What fails
 //! before the transaction changes nothing.
 
-mod error;
 mod groups;
 mod instances;
 mod plugins;
 mod rules;
 mod status;
-mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,12 +19,12 @@ use plugin_runtime::PluginRuntime;
 use store::{IncarnationRecord, MetaStore, Outbox};
 use tokio::sync::Mutex;
 
-pub use error::{ControlCode, ControlError, ControlErrorKind};
-pub use rules::PendingEvents;
-pub use view::{
-    EventCounts, GroupView, Health, PipelineStatus, PluginVersionView, RuleState, RuleStatus,
-    RuleView,
+pub use crate::control_error::{ControlCode, ControlError, ControlErrorKind};
+pub use crate::health::Health;
+pub use crate::view::{
+    EventCounts, GroupView, PipelineStatus, PluginVersionView, RuleState, RuleStatus, RuleView,
 };
+pub use rules::PendingEvents;
 
 use crate::config::{DeliveryConfig, InstanceConfig};
 use crate::control_errors;

@@ -3,7 +3,7 @@
 use domain::{CreateTopicError, ErrorChain, PluginName, RouteError};
 use plugin_runtime::{CompilePluginError, InspectPluginError, PrepareMapperError};
 
-use crate::control::{ControlCode, ControlError};
+use crate::control_error::{ControlCode, ControlError};
 
 pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> ControlError {
     let chain = ErrorChain(error).to_string();

@@ -6,7 +6,37 @@ use std::sync::Arc;
 use domain::Clock;
 use parking_lot::Mutex;
 
-use crate::control::Health;
+/// How a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Events flow.
+    Running,
+    /// It does not match; nothing is queued.
+    Disabled,
+    /// Its courier waits: the plugin could not be loaded yet.
+    Paused,
+    /// Its plugin fails on most events, or does not load.
+    Faulted,
+    /// RocketMQ cannot be reached or refuses; it is tried again.
+    Retrying,
+    /// It does not match; what is queued is on its way.
+    Draining,
+}
+
+impl Health {
+    /// The name in the API and in metric labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+            Self::Faulted => "faulted",
+            Self::Retrying => "retrying",
+            Self::Draining => "draining",
+        }
+    }
+}
 
 #[derive(Debug)]
 struct State {

@@ -7,6 +7,7 @@ pub mod control;
 
 mod backoff;
 mod config;
+mod control_error;
 mod control_errors;
 mod courier;
 mod couriers;
@@ -19,6 +20,7 @@ mod pipeline;
 mod recorder;
 mod reloader;
 mod rule_set;
+mod view;
 
 pub use config::{BuiltInPlugin, DeliveryConfig, InstanceConfig, PipelineConfig};
 pub use pipeline::{OpenPipelineError, Pipeline};

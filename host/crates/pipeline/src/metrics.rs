@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::control::PipelineStatus;
+use crate::view::PipelineStatus;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabel {
@@ -202,7 +202,7 @@ fn status_events(text: &mut String, observed: &[(&'static str, [u64; 4])]) {
 }
 
 fn rule_events(text: &mut String, status: &PipelineStatus) {
-    type Pick = fn(&crate::control::EventCounts) -> u64;
+    type Pick = fn(&crate::view::EventCounts) -> u64;
     let columns: [(&str, &str, &str, Pick); 7] = [
         ("delivered", "_total", "counter", |it| it.delivered),
         ("skipped", "_total", "counter", |it| it.skipped),

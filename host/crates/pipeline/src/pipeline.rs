@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::PipelineConfig;
-use crate::control::{Control, ControlError};
+use crate::control::Control;
+use crate::control_error::ControlError;
 use crate::control_errors;
 use crate::couriers::Couriers;
 use crate::feed::Feeds;

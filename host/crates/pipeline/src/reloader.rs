@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use plugin_runtime::{CompiledPlugin, Mapper, MapperSpec, PluginRuntime};
 use store::{IncarnationRecord, MetaStore, PluginRecord};
 
-use crate::control::{ControlCode, ControlError};
+use crate::control_error::{ControlCode, ControlError};
 use crate::control_errors;
 use crate::intent::Intent;
 use crate::rule_set::{ActiveIncarnation, LoadedMapper, RuleSet};

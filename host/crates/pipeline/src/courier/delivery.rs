@@ -10,7 +10,7 @@ use domain::{OutboundMessage, QueueName, SendError};
 use super::CourierContext;
 use crate::backoff::Backoff;
 use crate::config::InstanceConfig;
-use crate::control::Health;
+use crate::health::Health;
 
 /// What became of a run of messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,3 +131,6 @@ fn size(message: &OutboundMessage) -> usize {
     let keys: usize = message.keys.iter().map(|key| key.len() + 1).sum();
     message.body.len() + properties + keys + 128
 }
+
+#[cfg(test)]
+mod tests;

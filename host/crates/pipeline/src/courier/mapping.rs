@@ -10,7 +10,7 @@ use store::{Burial, DeadLetterReason, Outcome, PendingEvent};
 
 use super::CourierContext;
 use crate::backoff::Backoff;
-use crate::control::Health;
+use crate::health::Health;
 use crate::rule_set::{ActiveIncarnation, LoadedMapper};
 
 const PART: &str = "plugin";

@@ -8,7 +8,7 @@ use domain::{ErrorChain, QueueName, RouteError, Slot};
 
 use super::CourierContext;
 use crate::backoff::Backoff;
-use crate::control::Health;
+use crate::health::Health;
 
 const PART: &str = "route";
 

@@ -14,7 +14,7 @@ use super::CourierContext;
 use super::delivery::{self, Delivered};
 use super::mapping::{self, Verdict};
 use super::parking::{Parking, Patience};
-use crate::control::Health;
+use crate::health::Health;
 
 /// Events of one batch when the instance is not configured (then nothing is sent anyway).
 const BATCH_DEFAULT: usize = 128;
