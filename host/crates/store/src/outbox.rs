@@ -5,41 +5,45 @@
 
 mod batch;
 mod commit;
+mod config;
 mod dead_letter;
 mod intake;
 mod ledger;
 mod meters;
 mod recovery;
+mod settlement;
+mod slot_map;
 mod tables;
+mod take;
 mod writer;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use domain::{
-    ChannelFacts, ChannelTicket, Clock, CloseReason, EventType, IncarnationId, QueueName,
-    RefuseConnectError, Sequence, Slot, StatusEvent,
+    ChannelFacts, ChannelTicket, Clock, CloseReason, EventType, IncarnationId, RefuseConnectError,
+    Sequence, Slot,
 };
 use parking_lot::{Condvar, Mutex};
-use redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::intake::{EventKind, Intake, Intent, Phase, Purge, RowChange};
 use self::ledger::Ledger;
 use self::meters::Meters;
-use self::tables::{EVENTS, SCHEMA, SLOT_MAPS};
+use self::tables::SCHEMA;
 use self::writer::{SETTLEMENTS_MIN, Writer};
+use crate::OpenStoreError;
 use crate::disk::{Disk, OpenFile, ReadStoreError};
-use crate::record::{DamagedRecord, append_postcard, decode_event, event_key, seal, unseal};
-use crate::{EngineError, OpenStoreError};
 
+pub use self::config::{OutboxConfig, RecoveredOutbox};
 pub use self::dead_letter::{Burial, DeadLetter, DeadLetterReason};
 pub use self::meters::{IncarnationCounts, OutboxStats};
+pub use self::settlement::{CommitListener, Outcome, PendingEvent, Settlement};
+pub use self::slot_map::PutSlotMapError;
 
 /// Memory for pages of the file, bytes.
 const CACHE_BYTES: usize = 64 << 20;
@@ -48,86 +52,6 @@ const CACHE_BYTES: usize = 64 << 20;
 pub type OpenOutboxError = OpenStoreError;
 /// Why events could not be taken.
 pub type TakeEventsError = ReadStoreError;
-
-/// Where the outbox is and what its limits are.
-#[derive(Clone, Debug)]
-pub struct OutboxConfig {
-    /// The file.
-    pub path: PathBuf,
-    /// Pending events and reservations together; above it, CONNECTs are refused.
-    pub bytes_max: u64,
-    /// The same of one incarnation.
-    pub share_bytes_max: u64,
-    /// The longest time that an event waits for company, when there is much.
-    pub commit_interval: Duration,
-    /// Events that wait for their commit; above it, CONNECTs are refused.
-    pub uncommitted_events_max: usize,
-    /// Dead letters; above it, the oldest are dropped.
-    pub dead_letters_bytes_max: u64,
-}
-
-/// What was found when the outbox opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecoveredOutbox {
-    /// Events that are not settled, those of `closed_channels` included.
-    pub pending_events: u64,
-    /// Channels that the last process left open: each got a synthetic `tcpclean`.
-    pub closed_channels: u64,
-    /// The last process did not close the file.
-    pub repaired: bool,
-}
-
-/// A committed event that is not settled.
-#[derive(Clone, Debug)]
-pub struct PendingEvent {
-    /// The rule it was recorded for.
-    pub incarnation: IncarnationId,
-    /// Its client's slot.
-    pub slot: Slot,
-    /// The event.
-    pub event: StatusEvent,
-    /// What it takes of its share.
-    pub bytes: u32,
-}
-
-/// Called on the writer thread after each commit that appended, with its events in sequence order. Must not block.
-pub type CommitListener = Box<dyn Fn(&[Arc<PendingEvent>]) + Send>;
-
-/// What became of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
-    /// The rule it was recorded for.
-    pub incarnation: IncarnationId,
-    /// Its client's slot.
-    pub slot: Slot,
-    /// Its sequence.
-    pub sequence: Sequence,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// How an event ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// RocketMQ stored its messages.
-    Delivered,
-    /// Its mapping has no message.
-    Skipped,
-    /// It became too old.
-    Expired,
-    /// It is not wanted any more.
-    Discarded,
-    /// It is kept as a dead letter.
-    Buried(Burial),
-}
-
-/// Why a slot map was not stored.
-#[derive(Debug, thiserror::Error)]
-#[error("the slot map cannot be stored")]
-pub struct PutSlotMapError {
-    #[from]
-    source: ReadStoreError,
-}
 
 /// What the outbox and its writer thread share.
 struct Shared {
@@ -313,79 +237,6 @@ impl Outbox {
         self.shared.intake.lock().committed()
     }
 
-    /// Committed events of one slot that are not settled, in sequence order: at most `count_max`
-    /// with a sequence above `after`. Reads the disk. A damaged event is left out, discarded and
-    /// counted.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not open or cannot be read.
-    pub fn take(
-        &self,
-        incarnation: IncarnationId,
-        slot: Slot,
-        after: Sequence,
-        count_max: usize,
-    ) -> Result<Vec<Arc<PendingEvent>>, TakeEventsError> {
-        let mut damaged = Vec::new();
-        let events = self.shared.disk.run(|database| {
-            let table = database.begin_read()?.open_table(EVENTS)?;
-            let first = event_key(incarnation, slot, Sequence(after.0.saturating_add(1)));
-            let last = event_key(incarnation, slot, Sequence(u64::MAX));
-            let mut events = Vec::new();
-            for row in table.range(first..=last)? {
-                if events.len() == count_max {
-                    break;
-                }
-                let (key, record) = row?;
-                match decode_event(key.value(), record.value()) {
-                    Ok(event) => {
-                        let bytes = batch::row_bytes(record.value());
-                        events.push(Arc::new(PendingEvent {
-                            incarnation,
-                            slot,
-                            event,
-                            bytes,
-                        }));
-                    }
-                    Err(DamagedRecord) => damaged.push(Sequence(key.value().2)),
-                }
-            }
-            Ok(events)
-        })?;
-        self.discard_damaged(incarnation, slot, damaged);
-        Ok(events)
-    }
-
-    fn discard_damaged(&self, incarnation: IncarnationId, slot: Slot, damaged: Vec<Sequence>) {
-        let discard = |sequence| {
-            tracing::error!(
-                incarnation = incarnation.0,
-                outbox_seq = sequence,
-                "stored event is damaged and is discarded"
-            );
-            Settlement {
-                incarnation,
-                slot,
-                sequence: Sequence(sequence),
-                outcome: Outcome::Discarded,
-            }
-        };
-        if !damaged.is_empty() {
-            let count = u64::try_from(damaged.len()).unwrap_or(u64::MAX);
-            self.shared
-                .meters
-                .damaged_events
-                .fetch_add(count, Ordering::Relaxed);
-            self.settle(
-                damaged
-                    .into_iter()
-                    .map(|sequence| discard(sequence.0))
-                    .collect(),
-            );
-        }
-    }
-
     /// Committed events of each slot that has any, as of the last commit.
     #[must_use]
     pub fn pending_slots(&self, incarnation: IncarnationId) -> Vec<(Slot, u64)> {
@@ -462,43 +313,6 @@ impl Outbox {
         meters::stats(&self.shared)
     }
 
-    /// Which queue each slot of an incarnation goes to; `None` if none was stored. Reads the disk.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not open or cannot be read. A damaged map reads as none: then the slots are dealt anew.
-    pub fn slot_map(
-        &self,
-        incarnation: IncarnationId,
-    ) -> Result<Option<Vec<(Slot, QueueName)>>, ReadStoreError> {
-        self.shared.disk.run(|database| {
-            let table = database.begin_read()?.open_table(SLOT_MAPS)?;
-            let record = table.get(incarnation.0)?;
-            Ok(record.and_then(|record| decode_slot_map(incarnation, record.value())))
-        })
-    }
-
-    /// Stores which queue each slot goes to. Blocks until it is durable; may wait for a commit.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not open or cannot be written.
-    pub fn put_slot_map(
-        &self,
-        incarnation: IncarnationId,
-        map: Vec<(Slot, QueueName)>,
-    ) -> Result<(), PutSlotMapError> {
-        let map: Vec<_> = map
-            .into_iter()
-            .map(|(slot, queue)| (slot.0, queue.broker.to_string(), queue.queue))
-            .collect();
-        let record = seal((incarnation.0, 0, 0), append_postcard(vec![0; 4], &map));
-        Ok(self
-            .shared
-            .disk
-            .run(|database| write_slot_map(database, incarnation, &record))?)
-    }
-
     /// The newest `limit` dead letters, newest first. Reads the disk. Damaged ones are left out and counted.
     ///
     /// # Errors
@@ -539,37 +353,6 @@ impl Drop for Outbox {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn write_slot_map(
-    database: &Database,
-    incarnation: IncarnationId,
-    record: &[u8],
-) -> Result<(), EngineError> {
-    let transaction = database.begin_write()?;
-    transaction
-        .open_table(SLOT_MAPS)?
-        .insert(incarnation.0, record)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn decode_slot_map(incarnation: IncarnationId, record: &[u8]) -> Option<Vec<(Slot, QueueName)>> {
-    let body = unseal((incarnation.0, 0, 0), record).ok()?;
-    let map: Vec<(u8, String, u32)> = postcard::from_bytes(body).ok()?;
-    Some(
-        map.into_iter()
-            .map(|(slot, broker, queue)| {
-                (
-                    Slot(slot),
-                    QueueName {
-                        broker: broker.into(),
-                        queue,
-                    },
-                )
-            })
-            .collect(),
-    )
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::record::{DamagedRecord, decode_open_channel, event_time_ms};
 const CLOSE_CHANNELS_MAX: usize = 10_000;
 
 /// A file smaller than this is never compacted.
-const COMPACT_BYTES_MIN: u64 = 64 << 20;
+const COMPACT_BYTES_MIN: u64 = 8 << 20;
 
 /// A file this many times larger than what it holds is compacted.
 const COMPACT_RATIO: u64 = 8;

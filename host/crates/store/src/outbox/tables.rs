@@ -1,4 +1,19 @@
-//! The tables of `outbox.redb`.
+//! The tables of `outbox.redb`, and why their keys are what they are.
+//!
+//! Measured with `benches/outbox.rs`: two shared cores, a disk that flushes in 0.2 ms, commits of
+//! 1,023 events and 341 channels, records of 150 bytes. Ratios of two runs; a single figure
+//! varies by a third.
+//!
+//! * **Events by (incarnation, slot, sequence).** 256 slots take 3.0 times as long as one lane when
+//!   events only enter and 1.7 times when as many leave, since a commit touches a page per slot
+//!   (16 slots: 1.6 and 1.4). They stay, because a slot that waits then pins nothing of the
+//!   others and each slot is read as one range; 280,000 events/s were left.
+//! * **Open channels by the sequence of their `connect`.** With 100,000 open and as many rows put as
+//!   removed, a commit takes 1.2 times as long as without the table when the oldest close first,
+//!   and 3.1 times when they close in any order; keyed by client id it takes 4.7 times, since
+//!   new rows then land on as many pages as removed ones. At 15,000 connects a second
+//!   (45,000 events, 30,000 rows) the chosen key leaves 2.4 times what is needed. A channel that opens
+//!   and closes inside one commit writes no row at all.
 
 use redb::TableDefinition;
 
