@@ -95,14 +95,19 @@ impl Connection {
 
     fn local_token(&self) -> Result<String, Failure> {
         let path = self.local_data_dir()?.join("admin-token");
-        let read = std::fs::read_to_string(&path);
-        read.map(|token| token.trim().to_owned()).map_err(|error| {
-            let message = format!(
-                "the token {} cannot be read: {error}; name the host's folder with --data-dir, or set RULEMILL_TOKEN",
-                path.display()
-            );
-            Failure::new(Exit::NotAllowed, message)
-        })
+        match std::fs::read_to_string(&path) {
+            Ok(token) => Ok(token.trim().to_owned()),
+            // Without one the host says no if it is there, and nobody answers if it is not: the
+            // more useful answer of the two.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => {
+                let message = format!(
+                    "the token {} cannot be read: {error}; name the host's folder with --data-dir, or set RULEMILL_TOKEN",
+                    path.display()
+                );
+                Err(Failure::new(Exit::NotAllowed, message))
+            }
+        }
     }
 }
 

@@ -5,8 +5,6 @@ use std::cell::RefCell;
 use super::Problem;
 use super::tree::{Entry, Leaf, Node, Origin, Table};
 
-/// How near an unknown name must be to a known one to be suggested: 1 is equal.
-const SUGGEST_FROM: f64 = 0.9;
 /// What being in the same section is worth in nearness.
 const SAME_SECTION: f64 = 0.1;
 
@@ -31,7 +29,9 @@ impl Findings {
         for (origin, name, is_section) in self.unknown.into_inner() {
             let what = if is_section { "section" } else { "key" };
             let hint = match nearest(&name, &known) {
-                Some(near) => format!("did you mean {near}?"),
+                Some(near) => {
+                    format!("did you mean {near}? `rulemill config print` lists all keys")
+                }
                 None => "`rulemill config print` lists all keys".to_owned(),
             };
             problems.push(Problem::new(format!(
@@ -52,12 +52,15 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
         } else {
             0.0
         };
-        strsim::jaro_winkler(&last(candidate), &last(name)) + same_section
+        let (theirs, ours) = (last(candidate), last(name));
+        // Swapped letters of a short name are far apart for the one and near for the other.
+        let likeness = strsim::jaro_winkler(&theirs, &ours)
+            .max(strsim::normalized_damerau_levenshtein(&theirs, &ours));
+        likeness + same_section
     };
     known
         .iter()
         .map(|candidate| (score(candidate), candidate))
-        .filter(|(score, _)| *score >= SUGGEST_FROM)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate.as_str())
 }

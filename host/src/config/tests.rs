@@ -320,6 +320,13 @@ fn all_problems_come_at_once_with_place_and_nearest_name() {
 }
 
 #[test]
+fn swapped_letters_find_their_key() {
+    let found = problems(set(&["mqtt.tpc=127.0.0.1:1"]));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("did you mean mqtt.tcp?"), "{found:?}");
+}
+
+#[test]
 fn bad_values_are_refused_with_what_would_be_right() {
     let table = [
         ("admin.listen=0.0.0.0:8180", "needs TLS"),

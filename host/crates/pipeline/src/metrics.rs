@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use store::OutboxStats;
 
 use crate::view::PipelineStatus;
 
@@ -150,6 +151,7 @@ impl Metrics {
     pub(crate) fn render(
         &self,
         status: &PipelineStatus,
+        outbox: &OutboxStats,
         observed: &[(&'static str, [u64; 4])],
     ) -> String {
         let mut text = String::new();
@@ -159,23 +161,8 @@ impl Metrics {
         text.truncate(end);
         status_events(&mut text, observed);
         rule_events(&mut text, status);
-        let mut gauge = |name: &str, help: &str, value: f64| {
-            let _: std::fmt::Result = write!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"
-            );
-        };
-        gauge(
-            "rulemill_outbox_bytes",
-            "Bytes of pending events",
-            bytes_as_f64(status.outbox_bytes),
-        );
         let oldest = Duration::from_millis(status.outbox_oldest_ms).as_secs_f64();
-        gauge(
-            "rulemill_outbox_oldest_seconds",
-            "Age of the oldest pending event",
-            oldest,
-        );
+        outbox_state(&mut text, outbox, oldest);
         text
     }
 }
@@ -223,5 +210,30 @@ fn rule_events(text: &mut String, status: &PipelineStatus) {
                 pick(&rule.events)
             );
         }
+    }
+}
+
+fn outbox_state(text: &mut String, outbox: &OutboxStats, oldest_seconds: f64) {
+    let gauges = [
+        ("bytes", bytes_as_f64(outbox.bytes)),
+        ("reserved_bytes", bytes_as_f64(outbox.reserved_bytes)),
+        ("oldest_seconds", oldest_seconds),
+        ("uncommitted_events", bytes_as_f64(outbox.uncommitted)),
+        ("dead_letters", bytes_as_f64(outbox.dead_letters)),
+        ("dead_letter_bytes", bytes_as_f64(outbox.dead_letter_bytes)),
+    ];
+    for (name, value) in gauges {
+        let name = format!("rulemill_outbox_{name}");
+        let _: std::fmt::Result = writeln!(text, "# TYPE {name} gauge\n{name} {value}");
+    }
+    let counters = [
+        ("commits", outbox.commits),
+        ("commit_failures", outbox.commit_failures),
+        ("damaged_events", outbox.damaged_events),
+        ("dead_letters_dropped", outbox.dead_letters_dropped),
+    ];
+    for (name, count) in counters {
+        let name = format!("rulemill_outbox_{name}");
+        let _: std::fmt::Result = writeln!(text, "# TYPE {name} counter\n{name}_total {count}");
     }
 }

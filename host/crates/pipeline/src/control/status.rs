@@ -80,7 +80,8 @@ impl Control {
                 )
             })
             .collect();
-        self.metrics.render(&self.status(), &rows)
+        self.metrics
+            .render(&self.status(), &self.outbox.stats(), &rows)
     }
 
     /// Whether everything that can be delivered now is delivered.
