@@ -53,9 +53,11 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
             0.0
         };
         let (theirs, ours) = (last(candidate), last(name));
-        // Swapped letters of a short name are far apart for the one and near for the other.
-        let likeness = strsim::jaro_winkler(&theirs, &ours)
-            .max(strsim::normalized_damerau_levenshtein(&theirs, &ours));
+        // The one forgives a wrong end, the other swapped letters; neither alone is a good judge.
+        let likeness = f64::midpoint(
+            strsim::jaro_winkler(&theirs, &ours),
+            strsim::normalized_damerau_levenshtein(&theirs, &ours),
+        );
         likeness + same_section
     };
     known
