@@ -241,7 +241,7 @@ impl Control {
         draft: &RuleDraft,
     ) -> Result<(), ControlError> {
         let mapping = draft.mapping.clone();
-        let record = intent.version(&mapping, None).cloned().ok_or_else(|| {
+        let record = intent.version(&mapping, kept_version(intent, draft)).cloned().ok_or_else(|| {
             let message = format!(
                 "there is no plugin {} version {}; push it first, or see `rulemill plugin list`",
                 mapping.plugin, mapping.version
@@ -261,18 +261,8 @@ impl Control {
         old: Option<&Rule>,
     ) -> Result<(), ControlError> {
         let now_ms = self.clock.now_ms();
-        // `latest` means what it means now, until a newer version passes its canary.
-        let is_plugin_kept = old.is_some_and(|old| {
-            old.draft.mapping.plugin == draft.mapping.plugin
-                && old.draft.mapping.version == draft.mapping.version
-        });
-        let kept = intent
-            .resolved
-            .get(&draft.rule_id)
-            .copied()
-            .filter(|_| is_plugin_kept);
         let resolved = intent
-            .version(&draft.mapping, kept)
+            .version(&draft.mapping, kept_version(intent, &draft))
             .map(|record| record.version);
         let is_same_incarnation = old.is_some_and(|old| {
             old.draft.group_id == draft.group_id && old.draft.destination == draft.destination
@@ -349,6 +339,18 @@ fn not_found(rule_id: &RuleId) -> ControlError {
 
 fn find<'a>(intent: &'a Intent, rule_id: &RuleId) -> Result<&'a Rule, ControlError> {
     intent.rules.get(rule_id).ok_or_else(|| not_found(rule_id))
+}
+
+/// What `latest` keeps meaning for an edited rule: until a newer version passes the rule's canary,
+/// the one that it has.
+fn kept_version(intent: &Intent, draft: &RuleDraft) -> Option<u32> {
+    let old = &intent.rules.get(&draft.rule_id)?.draft.mapping;
+    let is_kept = old.plugin == draft.mapping.plugin && old.version == draft.mapping.version;
+    intent
+        .resolved
+        .get(&draft.rule_id)
+        .copied()
+        .filter(|_| is_kept)
 }
 
 fn check_revision(rule: &Rule, if_revision: Option<u64>) -> Result<(), ControlError> {
