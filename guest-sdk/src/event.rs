@@ -22,6 +22,14 @@ impl Event {
             .iter()
             .find_map(|(key, value)| (key == name).then_some(value.as_str()))
     }
+
+    /// The usual message keys: client id and channel id. A client id with a blank is left out, since
+    /// `RocketMQ` splits keys at blanks; a channel id has none.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let client_id =
+            Some(self.client_id.as_str()).filter(|id| !id.contains(char::is_whitespace));
+        client_id.into_iter().chain([self.channel_id.as_str()])
+    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,9 @@ use pipeline::InstanceConfig;
 use rocketmq::{Credentials, RocketmqConfig, RocketmqInstance, RocketmqRuntime};
 
 use crate::config;
+#[cfg(feature = "embedded-rocketmq")]
+use crate::config::defaults;
 
-/// Messages and bytes of one batch to the embedded server.
-#[cfg(feature = "embedded-rocketmq")]
-const EMBEDDED_BATCH_MAX: usize = 128;
-#[cfg(feature = "embedded-rocketmq")]
-const EMBEDDED_BATCH_BYTES_MAX: usize = 1024 * 1024;
-#[cfg(feature = "embedded-rocketmq")]
-const EMBEDDED_SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 /// What the servers call this host.
 const PRODUCER_GROUP: &str = "PID_rulemill";
 
@@ -92,15 +87,15 @@ impl Senders {
             namespace: String::new(),
             credentials: None,
             tls: false,
-            send_timeout: EMBEDDED_SEND_TIMEOUT,
+            send_timeout: defaults::SEND_TIMEOUT,
             producer_group: PRODUCER_GROUP.to_owned(),
         })?;
         Ok(InstanceConfig {
             sender,
             is_topic_created: config.create_topics,
             topic_queues: config.topic_queues,
-            batch_max: EMBEDDED_BATCH_MAX,
-            batch_bytes_max: EMBEDDED_BATCH_BYTES_MAX,
+            batch_max: usize::try_from(defaults::BATCH_MESSAGES_MAX).unwrap_or(usize::MAX),
+            batch_bytes_max: usize::try_from(defaults::BATCH_BYTES_MAX).unwrap_or(usize::MAX),
         })
     }
 

@@ -70,13 +70,11 @@ const CASES: &[Case] = &[
     case(
         "sigterm_cleans_every_open_connection_embedded",
         NONE,
-        serve::sigterm_embedded,
+        || serve::sigterm("embedded"),
     ),
-    case(
-        "sigterm_cleans_every_open_connection_java",
-        JAVA,
-        serve::sigterm_java,
-    ),
+    case("sigterm_cleans_every_open_connection_java", JAVA, || {
+        serve::sigterm("java")
+    }),
     case(
         "foreign_clients_give_exact_events_embedded",
         CLIENTS,
@@ -90,25 +88,25 @@ const CASES: &[Case] = &[
     case(
         "half_closed_half_killed_is_counted_exactly_embedded",
         NONE,
-        load::embedded,
+        || load::half_and_half("embedded"),
     ),
     case(
         "half_closed_half_killed_is_counted_exactly_java",
         JAVA,
-        load::java,
+        || load::half_and_half("java"),
     ),
-    case(
-        "kill_9_of_the_host_loses_nothing_embedded",
-        NONE,
-        crash::embedded,
-    ),
-    case("kill_9_of_the_host_loses_nothing_java", JAVA, crash::java),
-    case(
-        "a_swap_under_a_storm_loses_nothing_embedded",
-        NONE,
-        swap::embedded,
-    ),
-    case("a_swap_under_a_storm_loses_nothing_java", JAVA, swap::java),
+    case("kill_9_of_the_host_loses_nothing_embedded", JAVA, || {
+        crash::kill_and_restart("embedded")
+    }),
+    case("kill_9_of_the_host_loses_nothing_java", JAVA, || {
+        crash::kill_and_restart("java")
+    }),
+    case("a_swap_under_a_storm_loses_nothing_embedded", NONE, || {
+        swap::under_storm("embedded")
+    }),
+    case("a_swap_under_a_storm_loses_nothing_java", JAVA, || {
+        swap::under_storm("java")
+    }),
     case(
         "an_outage_of_rocketmq_slows_no_client",
         JAVA,

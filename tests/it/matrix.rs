@@ -8,7 +8,7 @@ use acceptance::admin::status_rule;
 use acceptance::foreign_client::{ForeignClient, KEEP_ALIVE_S, Way};
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::message::Message;
-use acceptance::{eventually, java as java_server, oracle, reader};
+use acceptance::{eventually, oracle, reader};
 use anyhow::{Context, Result, anyhow, ensure};
 
 /// The ends, and the events that each gives.
@@ -22,7 +22,7 @@ const EVENTS_PER_WAY: usize = 11;
 const READ_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn embedded() -> Result<()> {
-    let host = TestHost::start(HostSpec::default())?;
+    let host = TestHost::start(HostSpec::on("embedded")?)?;
     let name_server = host.name_server("embedded")?;
     let count = play(&host, "embedded", "TopicMatrix")?;
     let messages = reader::java(&name_server, "TopicMatrix", count, READ_DEADLINE)?;
@@ -32,11 +32,8 @@ pub(crate) fn embedded() -> Result<()> {
 }
 
 pub(crate) fn java() -> Result<()> {
-    let (name_server, _) = java_server::shared()?;
-    let host = TestHost::start(HostSpec {
-        java_name_server: Some(name_server.clone()),
-        ..HostSpec::default()
-    })?;
+    let host = TestHost::start(HostSpec::on("java")?)?;
+    let name_server = host.name_server("java")?;
     let count = play(&host, "java", "TopicMatrix")?;
     let messages = reader::java(&name_server, "TopicMatrix", count, READ_DEADLINE)?;
     check(&messages, count)?;
@@ -49,12 +46,7 @@ pub(crate) fn java() -> Result<()> {
 /// All ways at once; returns how many events that makes.
 fn play(host: &TestHost, instance: &str, topic: &str) -> Result<usize> {
     let admin = host.admin()?;
-    admin
-        .post(
-            "/v1/rules",
-            &status_rule("matrix", "GID_Matrix", instance, topic),
-        )?
-        .expect(201)?;
+    admin.create_rule(&status_rule("matrix", "GID_Matrix", instance, topic))?;
     admin.wait_for_health("matrix", "running", Duration::from_secs(30))?;
     let ways = Way::all();
     let silent = thread::scope(|scope| {

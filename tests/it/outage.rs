@@ -23,12 +23,7 @@ pub(crate) fn slows_no_client() -> Result<()> {
         ..HostSpec::default()
     })?;
     let admin = host.admin()?;
-    admin
-        .post(
-            "/v1/rules",
-            &status_rule("outage", "GID_Outage", "java", "TopicOutage"),
-        )?
-        .expect(201)?;
+    admin.create_rule(&status_rule("outage", "GID_Outage", "java", "TopicOutage"))?;
     admin.wait_for_health("outage", "running", Duration::from_secs(30))?;
     let storm = |prefix: &'static str| -> Result<StormReport> {
         let spec = StormSpec {
@@ -51,7 +46,7 @@ pub(crate) fn slows_no_client() -> Result<()> {
     let cut_at = now_ms();
     let cut_off = storm("GID_Outage@@@cut");
     // The storm lasts as long as the cut is promised to be survived.
-    let still_cut = pending(&admin)?;
+    let still_cut = admin.events("pending")?;
     proxy.restore()?;
     let restored_at = now_ms();
     let cut_off = cut_off?;
@@ -72,27 +67,13 @@ pub(crate) fn slows_no_client() -> Result<()> {
     judge(&admin, &name_server, [calm, cut_off], restored_at)
 }
 
-fn pending(admin: &Admin) -> Result<u64> {
-    admin
-        .get("/v1/status")?
-        .expect(200)?
-        .at("/events/pending")
-        .as_u64()
-        .context("no events.pending")
-}
-
 fn judge(
     admin: &Admin,
     name_server: &str,
     storms: [StormReport; 2],
     restored_at: u64,
 ) -> Result<()> {
-    let recorded = admin
-        .get("/v1/status")?
-        .expect(200)?
-        .at("/events/recorded")
-        .as_u64();
-    let events = usize::try_from(recorded.context("no events.recorded")?)?;
+    let events = usize::try_from(admin.events("recorded")?)?;
     let messages = reader::java(name_server, "TopicOutage", events, Duration::from_secs(120))?;
     let verdict = oracle::judge(&messages)?;
     let counts = verdict.counts();

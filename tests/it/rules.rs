@@ -14,7 +14,7 @@ pub(crate) fn life_of_a_rule() -> Result<()> {
     let host = TestHost::start(HostSpec::default())?;
     let admin = host.admin()?;
     let rule = status_rule("life", "GID_Life", "embedded", "TopicLife");
-    let created = admin.post("/v1/rules", &rule)?.expect(201)?;
+    let created = admin.create_rule(&rule)?;
     ensure!(created.etag.is_some(), "no ETag");
     ensure!(
         created.at("/mapping/plugin") == "apsaramq-status",

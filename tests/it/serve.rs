@@ -10,16 +10,16 @@ use acceptance::cli;
 use acceptance::eventually::eventually;
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::load::Load;
-use acceptance::message::Message;
 use acceptance::oracle::{self, Counts};
 use acceptance::process::Process;
-use acceptance::{java, reader};
+use acceptance::reader;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 /// `delivery.shutdown-grace` and a little more.
 const GRACE: Duration = Duration::from_secs(15);
-const DEFAULT_PORTS: [(&str, u16); 5] = [
+/// Every key of a listener, and its default port.
+pub(crate) const DEFAULT_PORTS: [(&str, u16); 5] = [
     ("mqtt.tcp", 1883),
     ("mqtt.ws", 8083),
     ("admin.listen", 8180),
@@ -76,36 +76,11 @@ pub(crate) fn says_what_to_do_next() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn sigterm_embedded() -> Result<()> {
-    sigterm(HostSpec::default(), "embedded", |host, count| {
-        reader::through_host(host, "embedded", "TopicTerm", count)
-    })
-}
-
-pub(crate) fn sigterm_java() -> Result<()> {
-    let (name_server, _) = java::shared()?;
-    let spec = HostSpec {
-        java_name_server: Some(name_server.clone()),
-        ..HostSpec::default()
-    };
-    sigterm(spec, "java", |_, count| {
-        reader::java(&name_server, "TopicTerm", count, Duration::from_secs(30))
-    })
-}
-
-fn sigterm(
-    spec: HostSpec,
-    instance: &str,
-    read: impl Fn(&TestHost, usize) -> Result<Vec<Message>>,
-) -> Result<()> {
+pub(crate) fn sigterm(instance: &str) -> Result<()> {
     let clients = 50;
-    let mut host = TestHost::start(spec)?;
+    let mut host = TestHost::start(HostSpec::on(instance)?)?;
     host.admin()?
-        .post(
-            "/v1/rules",
-            &status_rule("term", "GID_Term", instance, "TopicTerm"),
-        )?
-        .expect(201)?;
+        .create_rule(&status_rule("term", "GID_Term", instance, "TopicTerm"))?;
     let load = Load::hold(host.mqtt()?, "GID_Term@@@", clients)?;
     let status = host.terminate(GRACE)?;
     ensure!(status.success(), "SIGTERM ended it with {status}");
@@ -114,17 +89,15 @@ fn sigterm(
         // Its topic ended with it and comes back with it.
         host.restart()?;
     }
-    let verdict = oracle::judge(&read(&host, clients * 2)?)?;
+    let deadline = Duration::from_secs(30);
+    let messages = reader::of(&host, instance, "TopicTerm", clients * 2, deadline)?;
+    let verdict = oracle::judge(&messages)?;
     let expected = Counts {
         connect: clients,
         disconnect: 0,
         tcpclean: clients,
     };
-    ensure!(
-        verdict.counts() == expected,
-        "expected {expected:?}, got {:?}",
-        verdict.counts()
-    );
+    verdict.expect_counts(expected)?;
     let synthetic = verdict
         .clients
         .values()

@@ -7,42 +7,15 @@ use acceptance::event::Format;
 use acceptance::eventually::eventually;
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::load::{Load, StormSpec};
-use acceptance::message::Message;
 use acceptance::oracle::{self, Verdict};
-use acceptance::{java as java_server, reader, scale};
-use anyhow::{Context, Result, ensure};
+use acceptance::{reader, scale};
+use anyhow::{Result, ensure};
 
-pub(crate) fn embedded() -> Result<()> {
-    under_storm(HostSpec::default(), "embedded", |host, count| {
-        reader::through_host(host, "embedded", "TopicSwap", count)
-    })
-}
-
-pub(crate) fn java() -> Result<()> {
-    let (name_server, _) = java_server::shared()?;
-    let spec = HostSpec {
-        java_name_server: Some(name_server.clone()),
-        ..HostSpec::default()
-    };
-    under_storm(spec, "java", |_, count| {
-        reader::java(&name_server, "TopicSwap", count, Duration::from_secs(120))
-    })
-}
-
-fn under_storm(
-    spec: HostSpec,
-    instance: &str,
-    read: impl Fn(&TestHost, usize) -> Result<Vec<Message>>,
-) -> Result<()> {
+pub(crate) fn under_storm(instance: &str) -> Result<()> {
     let (rate, seconds) = scale::pick((200, 6), (1000, 20));
-    let host = TestHost::start(spec)?;
+    let host = TestHost::start(HostSpec::on(instance)?)?;
     let admin = host.admin()?;
-    admin
-        .post(
-            "/v1/rules",
-            &status_rule("swap", "GID_Swap", instance, "TopicSwap"),
-        )?
-        .expect(201)?;
+    admin.create_rule(&status_rule("swap", "GID_Swap", instance, "TopicSwap"))?;
     admin.wait_for_health("swap", "running", Duration::from_secs(30))?;
     // Each client comes several times, before and after the swap.
     let storm = StormSpec {
@@ -54,12 +27,7 @@ fn under_storm(
     let storm = Load::storm(host.mqtt()?, storm)?;
     let third = u64::from(rate * seconds);
     eventually("a part of the storm", Duration::from_secs(60), || {
-        let delivered = admin
-            .get("/v1/status")?
-            .expect(200)?
-            .at("/events/delivered")
-            .as_u64();
-        Ok(delivered.filter(|delivered| *delivered >= third))
+        Ok((admin.events("delivered")? >= third).then_some(()))
     })?;
     admin.edit_rule("swap", |rule| {
         if let Some(mapping) = rule.get_mut("mapping") {
@@ -72,13 +40,10 @@ fn under_storm(
         "not every connect was accepted: {report:?}"
     );
     admin.wait_until_delivered(Duration::from_secs(120))?;
-    let recorded = admin
-        .get("/v1/status")?
-        .expect(200)?
-        .at("/events/recorded")
-        .as_u64();
-    let events = usize::try_from(recorded.context("no events.recorded")?)?;
-    let verdict = oracle::judge(&read(&host, events)?)?;
+    let events = usize::try_from(admin.events("recorded")?)?;
+    let deadline = Duration::from_secs(120);
+    let messages = reader::of(&host, instance, "TopicSwap", events, deadline)?;
+    let verdict = oracle::judge(&messages)?;
     let counts = verdict.counts();
     ensure!(
         u64::try_from(counts.connect)? == report.connects,

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use acceptance::cli;
 use anyhow::{Result, ensure};
 
+use crate::serve::DEFAULT_PORTS;
+
 const EX_CONFIG: i32 = 64;
 
 pub(crate) fn bad_file() -> Result<()> {
@@ -55,13 +57,6 @@ pub(crate) fn port_in_use() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let taken = TcpListener::bind(("127.0.0.1", 0))?;
     let port = taken.local_addr()?.port().to_string();
-    let keys = [
-        "mqtt.tcp",
-        "mqtt.ws",
-        "admin.listen",
-        "rocketmq.instances.embedded.name-server-listen",
-        "rocketmq.instances.embedded.broker-listen",
-    ];
     for (key, name) in [
         ("mqtt.tcp", "mqtt tcp listener"),
         ("mqtt.ws", "mqtt ws listener"),
@@ -70,7 +65,7 @@ pub(crate) fn port_in_use() -> Result<()> {
         let data_dir = folder.path().join(key);
         let mut args = vec!["serve".to_owned(), "--set".to_owned()];
         args.push(format!("node.data-dir={}", data_dir.display()));
-        for other in keys {
+        for (other, _) in DEFAULT_PORTS {
             let port = if other == key { port.as_str() } else { "0" };
             args.extend(["--set".to_owned(), format!("{other}=127.0.0.1:{port}")]);
         }

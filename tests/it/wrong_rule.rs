@@ -16,7 +16,6 @@ struct Refused {
     words: &'static [&'static str],
 }
 
-#[expect(clippy::too_many_lines, reason = "one row per wrong input")]
 pub(crate) fn refused() -> Result<()> {
     let spec = HostSpec {
         extra: "[limits]\nrules = 2\n".to_owned(),
@@ -50,12 +49,7 @@ pub(crate) fn refused() -> Result<()> {
     );
 
     let long = "r".repeat(80);
-    let cut = admin
-        .post(
-            "/v1/rules",
-            &status_rule(&long, "GID_One", "embedded", "TopicR"),
-        )?
-        .expect(201)?;
+    let cut = admin.create_rule(&status_rule(&long, "GID_One", "embedded", "TopicR"))?;
     ensure!(
         cut.at("/ruleId").as_str().map(str::len) == Some(64),
         "not cut to 64: {}",
@@ -77,12 +71,7 @@ pub(crate) fn refused() -> Result<()> {
         status_rule("second", "GID_One", "embedded", "TopicR"),
         &second,
     )?;
-    admin
-        .post(
-            "/v1/rules",
-            &status_rule("two", "GID_Two", "embedded", "TopicR"),
-        )?
-        .expect(201)?;
+    admin.create_rule(&status_rule("two", "GID_Two", "embedded", "TopicR"))?;
     let full = Refused {
         status: 409,
         code: "too_many_rules",

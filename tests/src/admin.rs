@@ -134,19 +134,6 @@ impl Admin {
         reply(request.call())
     }
 
-    /// DELETE.
-    ///
-    /// # Errors
-    ///
-    /// When nobody answers.
-    pub fn delete(&self, path: &str) -> Result<Reply> {
-        let request = self
-            .agent
-            .delete(format!("{}{path}", self.base))
-            .header("Authorization", self.bearer());
-        reply(request.call())
-    }
-
     /// POST of JSON.
     ///
     /// # Errors
@@ -190,6 +177,15 @@ impl Admin {
         reply(request.send(component))
     }
 
+    /// Creates a rule.
+    ///
+    /// # Errors
+    ///
+    /// When the host refuses.
+    pub fn create_rule(&self, rule: &Value) -> Result<Reply> {
+        self.post("/v1/rules", rule)?.expect(201)
+    }
+
     /// Changes fields of a rule, at its present revision.
     ///
     /// # Errors
@@ -214,6 +210,19 @@ impl Admin {
         }
         self.put(&path, current.etag.as_deref(), &current.json)?
             .expect(200)
+    }
+
+    /// A count of the events of all rules, such as `recorded`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such count.
+    pub fn events(&self, name: &str) -> Result<u64> {
+        self.get("/v1/status")?
+            .expect(200)?
+            .at(&format!("/events/{name}"))
+            .as_u64()
+            .with_context(|| format!("no events.{name}"))
     }
 
     /// Waits until a rule has the health.

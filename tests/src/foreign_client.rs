@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use xtask::places;
-use xtask::requirements::{self, Requirement};
+use xtask::{places, requirements};
 
 use crate::process::Talker;
 
@@ -70,16 +69,6 @@ impl Way {
         };
         let (version, transport) = (self.version(), self.transport());
         format!("{library}-{version}-{transport}")
-    }
-
-    /// What it needs from the machine.
-    #[must_use]
-    pub fn needs(self) -> Requirement {
-        match self.library {
-            Library::Paho => Requirement::Paho,
-            Library::MqttJs => Requirement::MqttJs,
-            Library::Mosquitto => Requirement::Mosquitto,
-        }
     }
 
     fn version(self) -> &'static str {

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::admin::Admin;
 use crate::cli::{self, Ran};
 use crate::eventually::eventually;
+use crate::java;
 use crate::process::Process;
 
 /// A development build, several hosts at once, two cores.
@@ -55,7 +56,25 @@ impl Default for HostSpec {
     }
 }
 
-/// `run.json`.
+impl HostSpec {
+    /// For rules to `instance`: `embedded`, or `java` with the shared Java RocketMQ.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such instance, or the Java RocketMQ cannot be started.
+    pub fn on(instance: &str) -> Result<Self> {
+        match instance {
+            "embedded" => Ok(Self::default()),
+            "java" => Ok(Self {
+                java_name_server: Some(java::shared()?.0),
+                ..Self::default()
+            }),
+            other => bail!("no instance {other}"),
+        }
+    }
+}
+
+/// `run.json`, as far as it is used.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RunFile {
     /// The version of the host.
@@ -311,15 +330,6 @@ impl TestHost {
         let mut process = self.process.take().context("the host is not running")?;
         process.signal(Signal::TERM)?;
         process.wait(deadline)
-    }
-
-    /// What it printed.
-    ///
-    /// # Errors
-    ///
-    /// When the log cannot be read.
-    pub fn log(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.log_path())?)
     }
 }
 

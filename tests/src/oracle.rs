@@ -132,6 +132,30 @@ impl Verdict {
         counts
     }
 
+    /// Checks how many events of each type there are.
+    ///
+    /// # Errors
+    ///
+    /// When it is another number; with both.
+    pub fn expect_counts(&self, expected: Counts) -> Result<()> {
+        ensure!(
+            self.counts() == expected,
+            "expected {expected:?}, got {:?}",
+            self.counts()
+        );
+        Ok(())
+    }
+
+    /// Checks that no client's last channel is open.
+    ///
+    /// # Errors
+    ///
+    /// When one is; with all of them.
+    pub fn expect_nobody_online(&self) -> Result<()> {
+        ensure!(self.online().is_empty(), "online: {:?}", self.online());
+        Ok(())
+    }
+
     /// Clients whose last channel is open.
     #[must_use]
     pub fn online(&self) -> Vec<&str> {

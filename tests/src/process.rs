@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -134,18 +134,20 @@ impl Talker {
         &mut self.process
     }
 
-    /// Waits for a line that `wanted` accepts; others are skipped.
+    /// Waits for a line that `wanted` accepts; others are skipped and do not prolong the wait.
     ///
     /// # Errors
     ///
     /// When the child ends or says something else until the deadline; with what it said.
     pub fn expect(&self, wanted: impl Fn(&str) -> bool, deadline: Duration) -> Result<String> {
+        let start = Instant::now();
         let mut said = Vec::new();
         loop {
-            match self.lines.recv_timeout(deadline) {
+            let left = deadline.saturating_sub(start.elapsed());
+            match self.lines.recv_timeout(left) {
                 Ok(line) if wanted(&line) => return Ok(line),
-                Ok(line) => said.push(line),
-                Err(RecvTimeoutError::Timeout) => {
+                Ok(line) if !left.is_zero() => said.push(line),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {
                     bail!("{}: no answer, only {said:?}", self.process.name)
                 }
                 Err(RecvTimeoutError::Disconnected) => {

@@ -6,9 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use xtask::{java_rocketmq, places, requirements};
 
-use crate::cli;
+use crate::cli::{self, Ran};
 use crate::host::TestHost;
 use crate::message::{Message, parse_lines};
+
+/// For a read through the host.
+const HOST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Reads until `count` different events came or the time is over, by the Java client.
 ///
@@ -72,19 +75,7 @@ pub fn through_host(
     topic: &str,
     count: usize,
 ) -> Result<Vec<Message>> {
-    let count_text = count.to_string();
-    let args = [
-        "messages",
-        "--instance",
-        instance,
-        "--topic",
-        topic,
-        "--from-start",
-        "--json",
-    ];
-    let ran = host
-        .cli(&[&args[..], &["--count", &count_text, "--timeout", "60"]].concat())?
-        .expect(0)?;
+    let ran = run_messages(host, instance, topic, count, HOST_DEADLINE)?.expect(0)?;
     let messages = parse_lines(&ran.stdout)?;
     ensure!(
         messages.len() == count,
@@ -92,4 +83,51 @@ pub fn through_host(
         messages.len()
     );
     Ok(messages)
+}
+
+/// Runs `rulemill messages` for `count` messages from the start, with a deadline of whole seconds; the
+/// caller judges its exit code.
+///
+/// # Errors
+///
+/// When it cannot be run.
+pub fn run_messages(
+    host: &TestHost,
+    instance: &str,
+    topic: &str,
+    count: usize,
+    deadline: Duration,
+) -> Result<Ran> {
+    host.cli(&[
+        "messages",
+        "--instance",
+        instance,
+        "--topic",
+        topic,
+        "--from-start",
+        "--json",
+        "--count",
+        &count.to_string(),
+        "--timeout",
+        &deadline.as_secs().to_string(),
+    ])
+}
+
+/// Reads a topic of `java` by the Java client until `deadline`, one of another instance through the
+/// host, which has a deadline of its own.
+///
+/// # Errors
+///
+/// As [`java`] and [`through_host`].
+pub fn of(
+    host: &TestHost,
+    instance: &str,
+    topic: &str,
+    count: usize,
+    deadline: Duration,
+) -> Result<Vec<Message>> {
+    match instance {
+        "java" => java(&host.name_server(instance)?, topic, count, deadline),
+        _ => through_host(host, instance, topic, count),
+    }
 }

@@ -64,13 +64,12 @@ impl Api {
         })
     }
 
-    /// All items of a list, page after page.
+    /// All items of a list, page after page. `path` has no query.
     pub(super) fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut token = String::new();
         loop {
-            let separator = if path.contains('?') { '&' } else { '?' };
-            let mut page = self.get(&format!("{path}{separator}limit=1000&pageToken={token}"))?;
+            let mut page = self.get(&format!("{path}?limit=1000&pageToken={token}"))?;
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }

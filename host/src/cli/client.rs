@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, field, print_json, talk};
+use super::output::{Table, field, items, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
@@ -78,11 +78,7 @@ impl ClientCommand {
 }
 
 fn list(connection: &Connection, page: &Value) -> Result<(), Failure> {
-    let clients = page
-        .get("items")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let clients = items(page, "items");
     if connection.is_json() {
         print_json(&Value::Array(clients.to_vec()))?;
     } else {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{field, print_line, talk};
+use super::output::{field, items, print_line, printable, talk};
 use super::rule::only_instance;
 
 /// What the answer may take beyond the time of the reading itself.
@@ -98,11 +98,10 @@ fn readable(line: &str) -> String {
     let Ok(message) = serde_json::from_str::<Value>(line) else {
         return line.to_owned();
     };
-    let keys: Vec<&str> = message
-        .get("keys")
-        .and_then(Value::as_array)
-        .map(|keys| keys.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+    let keys: Vec<&str> = items(&message, "keys")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     let pair =
         |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
     let properties: Vec<String> = message
@@ -122,9 +121,7 @@ fn readable(line: &str) -> String {
         keys.join(" "),
         properties.join(" ")
     );
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    printable(&text)
 }
 
 #[cfg(test)]

@@ -124,13 +124,26 @@ pub(super) fn field(value: &Value, place: &str) -> String {
     match value.pointer(place) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        // Control characters of a client's name must not reach the terminal.
-        Some(Value::String(text)) => text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect(),
+        Some(Value::String(text)) => printable(text),
         Some(other) => other.to_string(),
     }
+}
+
+/// The list under `name` in an answer; empty if there is none.
+pub(super) fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+/// `text` with a blank for each control character: those of a client's name must not reach the
+/// terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

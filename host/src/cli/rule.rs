@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, encode};
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{Consent, Table, field, print_json, talk};
+use super::output::{Consent, Table, field, items, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RuleCommand {
@@ -309,12 +309,8 @@ pub(super) fn only_instance(api: &Api) -> Result<String, Failure> {
 
 /// Shows a rule after a change; its warnings are talk.
 fn show_changed(connection: &Connection, rule: Value) -> Result<(), Failure> {
-    let warnings = rule
-        .get("warnings")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    for warning in warnings.iter().filter_map(Value::as_str) {
+    let warnings = items(&rule, "warnings").iter();
+    for warning in warnings.filter_map(Value::as_str) {
         talk(format_args!("warning: {warning}"));
     }
     if connection.is_json() {

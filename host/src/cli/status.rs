@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, field, print_json, print_line};
+use super::output::{Table, field, items, print_json, print_line};
 
 /// Shows the host at a glance.
 pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
@@ -43,11 +43,6 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
         "pending",
     ];
     print_line(&format!("             {}", counts(&status, &names)))?;
-    let rules = status
-        .get("rules")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
     print_line("")?;
     let mut table = Table::new(&[
         "RULE",
@@ -57,7 +52,7 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
         "PENDING",
         "REASON",
     ]);
-    for rule in rules {
+    for rule in items(&status, "rules") {
         let places = [
             "/ruleId",
             "/health",

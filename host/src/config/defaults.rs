@@ -1,18 +1,23 @@
 //! The value of every key that nobody sets, each with the reason for the number.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
 /// The instance id in signature user names of a machine that nobody named otherwise.
 pub(crate) const INSTANCE_ID: &str = "mqtt-local";
 
 /// MQTT's registered port; loopback, because without a configuration anybody may connect.
-pub(crate) const MQTT_TCP: &str = "127.0.0.1:1883";
+pub(crate) const MQTT_TCP: SocketAddr = loopback(1883);
 /// The port that most brokers use for WebSocket.
-pub(crate) const MQTT_WS: &str = "127.0.0.1:8083";
+pub(crate) const MQTT_WS: SocketAddr = loopback(8083);
 /// A guard against mistakes; memory ends first on most machines.
 pub(crate) const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Room for the largest payload and generous properties.
@@ -28,7 +33,7 @@ pub(crate) const KEEP_ALIVE_MAX: Duration = Duration::from_secs(8 * 60);
 pub(crate) const GROUPS_AUTO_CREATE: bool = true;
 
 /// Loopback, because the API has no TLS.
-pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8180";
+pub(crate) const ADMIN_LISTEN: SocketAddr = loopback(8180);
 
 /// The name of the instance that exists when none is configured.
 #[cfg_attr(
@@ -40,9 +45,9 @@ pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:8180";
 )]
 pub(crate) const EMBEDDED_INSTANCE: &str = "embedded";
 /// RocketMQ's usual name server port.
-pub(crate) const NAME_SERVER_LISTEN: &str = "127.0.0.1:9876";
+pub(crate) const NAME_SERVER_LISTEN: SocketAddr = loopback(9876);
 /// RocketMQ's usual broker port.
-pub(crate) const BROKER_LISTEN: &str = "127.0.0.1:10911";
+pub(crate) const BROKER_LISTEN: SocketAddr = loopback(10911);
 /// RocketMQ's own default is 8 or 16; 4 keep order visible and are plenty for one process.
 pub(crate) const TOPIC_QUEUES: u32 = 4;
 /// RocketMQ's clients wait as long for a send.

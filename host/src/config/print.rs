@@ -1,7 +1,6 @@
 //! The effective configuration as TOML. Secrets are shown as the files that hold them.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,8 +44,8 @@ pub(crate) fn print(config: &Config) -> String {
 fn mqtt(page: &mut Page, config: &Config) {
     let mqtt = &config.mqtt;
     page.section("mqtt");
-    page.addresses("tcp", &mqtt.tcp);
-    page.addresses("ws", &mqtt.ws);
+    page.texts("tcp", &mqtt.tcp);
+    page.texts("ws", &mqtt.ws);
     page.line("max-connections", mqtt.connections_max);
     page.size("max-packet", u64::from(mqtt.packet_bytes_max));
     page.size("max-payload", u64::from(mqtt.payload_bytes_max));
@@ -69,12 +68,7 @@ fn embedded(page: &mut Page, instance: &EmbeddedInstance) {
 
 fn remote(page: &mut Page, instance: &RemoteInstance) {
     page.text("kind", "remote");
-    let servers: Vec<String> = instance
-        .name_servers
-        .iter()
-        .map(|server| quoted(server))
-        .collect();
-    page.line("name-servers", format!("[{}]", servers.join(", ")));
+    page.texts("name-servers", &instance.name_servers);
     page.text("namespace", &instance.namespace);
     let secrets = [
         ("access-key-file", &instance.access_key),
@@ -160,10 +154,10 @@ impl Page {
         self.text(key, humantime::format_duration(duration));
     }
 
-    fn addresses(&mut self, key: &str, addresses: &[SocketAddr]) {
-        let texts: Vec<String> = addresses
+    fn texts(&mut self, key: &str, values: &[impl Display]) {
+        let texts: Vec<String> = values
             .iter()
-            .map(|address| quoted(&address.to_string()))
+            .map(|value| quoted(&value.to_string()))
             .collect();
         self.line(key, format!("[{}]", texts.join(", ")));
     }

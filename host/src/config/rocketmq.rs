@@ -122,21 +122,19 @@ fn read_instance(name: &str, mut section: Section<'_>) -> Option<RocketmqInstanc
             ));
             None
         }
-        Kind::Embedded => embedded(section),
-        Kind::Remote => remote(section),
+        Kind::Embedded => Some(embedded(section)),
+        Kind::Remote => Some(remote(section)),
     }
 }
 
-fn embedded(mut section: Section<'_>) -> Option<RocketmqInstance> {
-    let name_server = section
-        .optional("name-server-listen", socket_address)
-        .or_else(|| defaults::NAME_SERVER_LISTEN.parse().ok());
-    let broker = section
-        .optional("broker-listen", socket_address)
-        .or_else(|| defaults::BROKER_LISTEN.parse().ok());
+fn embedded(mut section: Section<'_>) -> RocketmqInstance {
     let instance = EmbeddedInstance {
-        name_server_listen: name_server?,
-        broker_listen: broker?,
+        name_server_listen: section.value(
+            "name-server-listen",
+            defaults::NAME_SERVER_LISTEN,
+            socket_address,
+        ),
+        broker_listen: section.value("broker-listen", defaults::BROKER_LISTEN, socket_address),
         create_topics: section.value("create-topics", true, flag),
         topic_queues: section.value(
             "topic-queues",
@@ -145,10 +143,10 @@ fn embedded(mut section: Section<'_>) -> Option<RocketmqInstance> {
         ),
     };
     section.finish();
-    Some(RocketmqInstance::Embedded(instance))
+    RocketmqInstance::Embedded(instance)
 }
 
-fn remote(mut section: Section<'_>) -> Option<RocketmqInstance> {
+fn remote(mut section: Section<'_>) -> RocketmqInstance {
     let name = section.name("name-servers");
     let is_set = section.has("name-servers");
     let name_servers = section
@@ -200,7 +198,7 @@ fn remote(mut section: Section<'_>) -> Option<RocketmqInstance> {
         ));
     }
     section.finish();
-    Some(RocketmqInstance::Remote(Box::new(instance)))
+    RocketmqInstance::Remote(Box::new(instance))
 }
 
 /// Reads the file that the leaf names. A line end at its end is not part of the secret.

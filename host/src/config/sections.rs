@@ -49,7 +49,7 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
         mqtt,
         groups_auto_create,
         anonymous,
-        admin_listen: admin_listen?,
+        admin_listen,
         rocketmq,
         delivery,
         outbox,
@@ -103,12 +103,8 @@ fn instance_id(mut section: Section<'_>) -> Option<InstanceId> {
 
 fn mqtt(mut section: Section<'_>) -> Mqtt {
     let mqtt = Mqtt {
-        tcp: section
-            .optional("tcp", list(socket_address))
-            .unwrap_or_else(|| addresses(defaults::MQTT_TCP)),
-        ws: section
-            .optional("ws", list(socket_address))
-            .unwrap_or_else(|| addresses(defaults::MQTT_WS)),
+        tcp: section.value("tcp", vec![defaults::MQTT_TCP], list(socket_address)),
+        ws: section.value("ws", vec![defaults::MQTT_WS], list(socket_address)),
         connections_max: section.value(
             "max-connections",
             defaults::CONNECTIONS_MAX,
@@ -151,10 +147,6 @@ fn mqtt(mut section: Section<'_>) -> Mqtt {
     mqtt
 }
 
-fn addresses(text: &str) -> Vec<SocketAddr> {
-    text.parse().into_iter().collect()
-}
-
 fn packet_size(section: &mut Section<'_>, key: &str, default: u64) -> u32 {
     let bytes = section.value(key, default, size(KIB..=MQTT_PACKET_BYTES_MAX));
     u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -177,16 +169,14 @@ fn access(mut section: Section<'_>) -> Anonymous {
     anonymous
 }
 
-fn admin(mut section: Section<'_>) -> Option<SocketAddr> {
+fn admin(mut section: Section<'_>) -> SocketAddr {
     let loopback = |leaf: &Leaf| match socket_address(leaf)? {
         address if address.ip().is_loopback() => Ok(address),
         address => Err(format!(
             "must be a loopback address, such as 127.0.0.1:8180, not {address}: beyond loopback the API needs TLS, which this version does not have"
         )),
     };
-    let listen = section
-        .optional("listen", loopback)
-        .or_else(|| defaults::ADMIN_LISTEN.parse().ok());
+    let listen = section.value("listen", defaults::ADMIN_LISTEN, loopback);
     section.finish();
     listen
 }

@@ -52,11 +52,11 @@ impl StatusRule for ApsaramqStatus {
         {
             body = body.text("remark", reason);
         }
-        // RocketMQ splits keys at blanks, which a client id may have; a channel id has none.
-        let client_key =
-            Some(event.client_id.as_str()).filter(|id| !id.contains(char::is_whitespace));
-        let keys = client_key.into_iter().chain([event.channel_id.as_str()]);
-        Ok(vec![Message::new(body.finish()).tag(event_type).keys(keys)])
+        Ok(vec![
+            Message::new(body.finish())
+                .tag(event_type)
+                .keys(event.keys()),
+        ])
     }
 }
 

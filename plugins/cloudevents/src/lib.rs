@@ -40,11 +40,11 @@ impl StatusRule for CloudEvents {
             .text("time", &time)
             .text("datacontenttype", "application/json")
             .object("data", data(event));
-        // RocketMQ splits keys at blanks, which a client id may have; a channel id has none.
-        let client_key =
-            Some(event.client_id.as_str()).filter(|id| !id.contains(char::is_whitespace));
-        let keys = client_key.into_iter().chain([event.channel_id.as_str()]);
-        Ok(vec![Message::new(body.finish()).tag(event_type).keys(keys)])
+        Ok(vec![
+            Message::new(body.finish())
+                .tag(event_type)
+                .keys(event.keys()),
+        ])
     }
 }
 

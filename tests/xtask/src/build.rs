@@ -31,7 +31,7 @@ pub(crate) fn binaries() -> Result<()> {
     let what = if places::binary("rulemill").exists() {
         "building the host"
     } else {
-        "building the host: about 10 minutes on two cores the first time, since some 620 crates are compiled"
+        "building the host: about 650 crates, 5 to 10 minutes on two cores the first time"
     };
     cargo::run(what, &mut cargo::cargo(&["build", "--workspace", "--bins"]))
 }

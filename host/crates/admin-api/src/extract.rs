@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::api_error::ApiError;
 
 /// A rule with a large configuration takes a hundredth of it.
-const JSON_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// A body must be here by then, so that a stuck sender does not keep its place.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 

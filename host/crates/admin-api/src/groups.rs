@@ -9,15 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
 use crate::extract::{JsonBody, Path, Query};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery};
 use crate::server::Served;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    limit: Option<usize>,
-    page_token: Option<String>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -49,17 +42,15 @@ pub(crate) fn parse_group_id(text: &str) -> Result<GroupId, ApiError> {
 
 pub(crate) async fn list(
     State(served): State<Served>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<GroupOut>>, ApiError> {
-    let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
-    let mut groups: Vec<GroupOut> = served
-        .control
-        .groups()
-        .into_iter()
-        .map(GroupOut::from)
-        .collect();
-    groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-    Ok(Json(Page::cut(groups, &request, |group| &group.group_id)))
+    let request = query.request()?;
+    // The control side sorts by id.
+    let groups = served.control.groups();
+    let groups = groups.into_iter().map(GroupOut::from).collect();
+    Ok(Json(Page::cut(groups, &request, |group: &GroupOut| {
+        &group.group_id
+    })))
 }
 
 pub(crate) async fn create(

@@ -10,18 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
 use crate::extract::{JsonBody, Path, Query};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery};
 use crate::server::Served;
 
 /// More queues than any sensible topic has.
 const QUEUES_MAX: u32 = 1024;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    limit: Option<usize>,
-    page_token: Option<String>,
-}
 
 /// A configured instance.
 #[derive(Debug, Serialize)]
@@ -72,9 +65,9 @@ pub(crate) fn find_sender(
 
 pub(crate) async fn list(
     State(served): State<Served>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<InstanceOut>>, ApiError> {
-    let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
+    let request = query.request()?;
     let ids = served.control.instances();
     let instances = ids
         .iter()

@@ -4,12 +4,26 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
+
+/// The query of a list without filters.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    limit: Option<usize>,
+    page_token: Option<String>,
+}
+
+impl PageQuery {
+    pub(crate) fn request(&self) -> Result<PageRequest, ApiError> {
+        PageRequest::new(self.limit, self.page_token.as_deref())
+    }
+}
 
 /// What the query asks for.
 #[derive(Debug)]

@@ -7,21 +7,14 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use domain::PluginName;
 use pipeline::control::{ControlCode, PluginVersionView};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::api_error::ApiError;
 use crate::extract::{Path, Query, read_body};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageQuery};
 use crate::server::Served;
 
 const CONTENT_TYPE: &str = "application/wasm";
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    limit: Option<usize>,
-    page_token: Option<String>,
-}
 
 /// A plugin with its newest version.
 #[derive(Debug, Serialize)]
@@ -102,9 +95,9 @@ fn not_found(name: &PluginName) -> ApiError {
 
 pub(crate) async fn list(
     State(served): State<Served>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<PluginOut>>, ApiError> {
-    let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
+    let request = query.request()?;
     Ok(Json(Page::cut(
         plugins(&served, None),
         &request,
@@ -126,10 +119,10 @@ pub(crate) async fn show(
 pub(crate) async fn versions(
     State(served): State<Served>,
     Path(name): Path<String>,
-    Query(query): Query<ListQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<VersionOut>>, ApiError> {
     let name = parse_name(&name)?;
-    let request = PageRequest::new(query.limit, query.page_token.as_deref())?;
+    let request = query.request()?;
     let views = served
         .control
         .plugins()

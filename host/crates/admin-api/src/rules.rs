@@ -9,14 +9,12 @@ use pipeline::control::{ControlCode, PendingEvents, RuleView};
 use serde::Deserialize;
 
 use crate::api_error::ApiError;
-use crate::extract::{IfMatch, Path, Query, read_body};
+use crate::extract::{IfMatch, JSON_BYTES_MAX, Path, Query, read_body};
+use crate::groups::parse_group_id;
 use crate::page::{Page, PageRequest};
 use crate::rule_in::{RuleIn, parse_rule, parse_rule_id};
 use crate::rule_out::RuleOut;
 use crate::server::Served;
-
-/// A rule with a large configuration takes a hundredth of it.
-const RULE_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -75,14 +73,9 @@ impl Filter {
                 RuleType::ClientStatusNotification.as_str()
             )));
         }
-        let group_id = query
-            .group_id
-            .map(|text| GroupId::parse(&text))
-            .transpose()
-            .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "groupId", &error))?;
         Ok(Self {
             enabled,
-            group_id,
+            group_id: query.group_id.as_deref().map(parse_group_id).transpose()?,
             text: query.q.unwrap_or_default().to_lowercase(),
         })
     }
@@ -116,8 +109,8 @@ pub(crate) struct ForceQuery {
 
 async fn read_rule(request: Request) -> Result<RuleIn, ApiError> {
     let too_large =
-        || ApiError::payload_too_large(format!("the rule has more than {RULE_BYTES_MAX} bytes"));
-    parse_rule(&read_body(request, RULE_BYTES_MAX, too_large).await?)
+        || ApiError::payload_too_large(format!("the rule has more than {JSON_BYTES_MAX} bytes"));
+    parse_rule(&read_body(request, JSON_BYTES_MAX, too_large).await?)
 }
 
 pub(crate) async fn create(
@@ -168,17 +161,26 @@ pub(crate) async fn replace(
     Ok(show_changed(StatusCode::OK, view, checked.warnings))
 }
 
+async fn set_enabled(
+    served: &Served,
+    id: &str,
+    enabled: bool,
+    if_revision: Option<u64>,
+) -> Result<Response, ApiError> {
+    let (id, _) = parse_rule_id(id)?;
+    let view = served
+        .control
+        .set_rule_enabled(&id, enabled, if_revision)
+        .await?;
+    Ok(show_changed(StatusCode::OK, view, Vec::new()))
+}
+
 pub(crate) async fn enable(
     State(served): State<Served>,
     Path(id): Path<String>,
     IfMatch(if_revision): IfMatch,
 ) -> Result<Response, ApiError> {
-    let (id, _) = parse_rule_id(&id)?;
-    let view = served
-        .control
-        .set_rule_enabled(&id, true, if_revision)
-        .await?;
-    Ok(show_changed(StatusCode::OK, view, Vec::new()))
+    set_enabled(&served, &id, true, if_revision).await
 }
 
 pub(crate) async fn disable(
@@ -186,12 +188,7 @@ pub(crate) async fn disable(
     Path(id): Path<String>,
     IfMatch(if_revision): IfMatch,
 ) -> Result<Response, ApiError> {
-    let (id, _) = parse_rule_id(&id)?;
-    let view = served
-        .control
-        .set_rule_enabled(&id, false, if_revision)
-        .await?;
-    Ok(show_changed(StatusCode::OK, view, Vec::new()))
+    set_enabled(&served, &id, false, if_revision).await
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use domain::{
     ChannelFacts, ChannelId, ClientId, Clock, CloseReason, RefuseConnectError, StatusSink,
 };
-use parking_lot::RwLock;
+use parking_lot::{MutexGuard, RwLock};
 use tokio::time::Instant;
 
 use crate::channel::Channel;
@@ -120,6 +120,7 @@ impl Broker {
             return Err(RefuseClientError::ConnectionsMax);
         }
         if let Some(old) = old {
+            // Nobody is forgotten for it: the client is back before the lock is gone.
             self.close_in(&mut shard, &old, CloseReason::TakenOver, aftermath);
         }
         let (session, delayed_will) = shard.wake(&client_id);
@@ -207,15 +208,27 @@ impl Broker {
     }
 
     pub(crate) fn close(&self, channel: &Arc<Channel>, reason: CloseReason) -> bool {
+        let shard = self.registry.lock(&channel.facts.client_id);
+        self.close_locked(shard, channel, reason)
+    }
+
+    /// Closes a channel and unlocks its shard; false: it was closed before.
+    fn close_locked(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        channel: &Arc<Channel>,
+        reason: CloseReason,
+    ) -> bool {
         let mut aftermath = Aftermath::default();
-        let mut shard = self.registry.lock(&channel.facts.client_id);
         let closed = self.close_in(&mut shard, channel, reason, &mut aftermath);
+        shard.forget(self.registry.offline_max(), &mut aftermath);
         drop(shard);
         self.finish(aftermath);
         closed
     }
 
-    /// Closes a channel under the lock of its shard; false: it was closed before.
+    /// Closes a channel under the lock of its shard; false: it was closed before. The limit of
+    /// offline clients is the caller's business.
     fn close_in(
         &self,
         shard: &mut Shard,
@@ -234,20 +247,16 @@ impl Broker {
             self.clock.now_ms(),
             aftermath,
         );
-        shard.forget(self.registry.offline_max(), aftermath);
         true
     }
 
     /// Closes the channel of `client`; false: it has none. From any thread.
     pub fn kick(&self, client: &ClientId, reason: CloseReason) -> bool {
-        let mut aftermath = Aftermath::default();
-        let mut shard = self.registry.lock(client);
-        let channel = shard.channel(client);
-        let closed = channel
-            .is_some_and(|channel| self.close_in(&mut shard, &channel, reason, &mut aftermath));
-        drop(shard);
-        self.finish(aftermath);
-        closed
+        let shard = self.registry.lock(client);
+        let Some(channel) = shard.channel(client) else {
+            return false;
+        };
+        self.close_locked(shard, &channel, reason)
     }
 
     /// Refuses every further CONNECT and closes all channels. When it returns, every `TcpClean` has
@@ -270,6 +279,7 @@ impl Broker {
                     &mut aftermath,
                 );
             }
+            shard.forget(self.registry.offline_max(), &mut aftermath);
             drop(shard);
             self.finish(aftermath);
         }
@@ -296,7 +306,7 @@ impl Broker {
         for will in aftermath.wills {
             self.route(&Arc::new(will.into_message()));
         }
-        (0..aftermath.forgotten).for_each(|_| self.stats.count_forgotten());
+        self.stats.count_forgotten(aftermath.forgotten);
     }
 
     /// Keeps the message if it is to be retained and queues it for everyone who subscribed.

@@ -127,12 +127,6 @@ impl Connection {
         &self.channel.facts
     }
 
-    /// Why it was closed; `None` while it is open.
-    #[must_use]
-    pub fn closed(&self) -> Option<CloseReason> {
-        self.channel.closed()
-    }
-
     /// The client's DISCONNECT: emits `Disconnect`. `session_expiry_seconds` replaces that of the
     /// CONNECT. A late one, on a closed channel, is nothing.
     pub fn disconnect(&self, reason: CloseReason, session_expiry_seconds: Option<u32>) {
@@ -221,12 +215,13 @@ impl Connection {
         else {
             return;
         };
-        for message in self
+        // Ends the lock before the loop: a guard in the loop's head would live through it.
+        let messages = self
             .broker
             .retained()
             .read()
-            .matching(pattern, Instant::now())
-        {
+            .matching(pattern, Instant::now());
+        for message in messages {
             let delivery = Delivery {
                 qos: options.qos.min(message.qos),
                 message,

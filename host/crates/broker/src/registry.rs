@@ -58,7 +58,7 @@ pub(crate) struct Aftermath {
     pub(crate) ended: Vec<Arc<Session>>,
     pub(crate) wills: Vec<Will>,
     /// Clients that were forgotten at the limit.
-    pub(crate) forgotten: usize,
+    pub(crate) forgotten: u64,
 }
 
 #[derive(Debug, Default)]

@@ -89,8 +89,8 @@ impl Stats {
         add(&self.retained_refused);
     }
 
-    pub(crate) fn count_forgotten(&self) {
-        add(&self.clients_forgotten);
+    pub(crate) fn count_forgotten(&self, clients: u64) {
+        self.clients_forgotten.fetch_add(clients, Ordering::Relaxed);
     }
 
     /// All counters. They are read one after the other, so they may differ by what happens meanwhile.

@@ -20,7 +20,7 @@ impl ChannelId {
 
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        fmt::Display::fmt(uuid::Uuid::from_bytes_ref(&self.0).as_simple(), f)
     }
 }
 

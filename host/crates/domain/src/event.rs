@@ -49,12 +49,13 @@ impl EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        fmt::Display::fmt(uuid::Uuid::from_bytes_ref(&self.0).as_simple(), f)
     }
 }
 
-/// A number that only grows per client, across restarts too; below 2^53, gaps allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A number that only grows per client, across restarts too; below 2^53, gaps allowed. The default,
+/// 0, is below all that are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u64);
 
 /// Why an event exists that nobody observed.

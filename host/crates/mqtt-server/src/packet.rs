@@ -208,7 +208,14 @@ pub(crate) fn publish_v5(outgoing: &Outgoing, aliases: &TopicAliases) -> v5::cod
 #[derive(Debug)]
 pub(crate) struct TopicAliases {
     max: u16,
-    given: RefCell<HashMap<Arc<str>, NonZeroU16>>,
+    given: RefCell<HashMap<Arc<str>, Alias>>,
+}
+
+#[derive(Debug)]
+struct Alias {
+    number: NonZeroU16,
+    /// The client knows it, so it stands for the topic.
+    introduced: bool,
 }
 
 impl TopicAliases {
@@ -223,8 +230,10 @@ impl TopicAliases {
     fn shorten(&self, topic: &Arc<str>) -> (ByteString, Option<NonZeroU16>) {
         let full = || ByteString::from(&**topic);
         let mut given = self.given.borrow_mut();
-        if let Some(alias) = given.get(topic) {
-            return (ByteString::new(), Some(*alias));
+        if let Some(alias) = given.get_mut(topic) {
+            let known = std::mem::replace(&mut alias.introduced, true);
+            let topic = if known { ByteString::new() } else { full() };
+            return (topic, Some(alias.number));
         }
         let next = u16::try_from(given.len())
             .unwrap_or(u16::MAX)
@@ -232,9 +241,20 @@ impl TopicAliases {
         if next > self.max {
             return (full(), None);
         }
-        let alias = NonZeroU16::new(next);
-        given.extend(alias.map(|alias| (Arc::clone(topic), alias)));
-        (full(), alias)
+        let number = NonZeroU16::new(next);
+        given.extend(number.map(|number| {
+            let introduced = true;
+            (Arc::clone(topic), Alias { number, introduced })
+        }));
+        (full(), number)
+    }
+
+    /// The packet that introduced the topic's alias was not written: the next one introduces it. The
+    /// number stays the topic's, since later topics have the numbers after it.
+    pub(crate) fn take_back(&self, topic: &str) {
+        if let Some(alias) = self.given.borrow_mut().get_mut(topic) {
+            alias.introduced = false;
+        }
     }
 }
 
@@ -254,5 +274,18 @@ mod tests {
             TopicAliases::new(0).shorten(&"a".into()),
             ("a".into(), None)
         );
+    }
+
+    #[test]
+    fn an_alias_that_was_taken_back_is_introduced_again_with_its_number() {
+        let aliases = TopicAliases::new(3);
+        let [one, two, three] = [1, 2, 3].map(NonZeroU16::new);
+        assert_eq!(aliases.shorten(&"a".into()), ("a".into(), one));
+        assert_eq!(aliases.shorten(&"b".into()), ("b".into(), two));
+        aliases.take_back("a");
+        assert_eq!(aliases.shorten(&"c".into()), ("c".into(), three));
+        assert_eq!(aliases.shorten(&"a".into()), ("a".into(), one));
+        assert_eq!(aliases.shorten(&"a".into()), ("".into(), one));
+        assert_eq!(aliases.shorten(&"b".into()), ("".into(), two));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use broker::{Message, SubscribeError, SubscriptionOptions};
+use broker::SubscriptionOptions;
 use domain::{CloseReason, MqttVersion};
 use ntex::io::types::PeerAddr;
 use ntex::time::Seconds;
@@ -91,7 +91,7 @@ pub(crate) async fn publish(
         .await
         .map_err(|_| Fault(CloseReason::ConnectionLost))?;
     let connection = &session.connection;
-    let message: Message = packet::message_v3(packet, &payload, &connection.facts().client_id);
+    let message = packet::message_v3(packet, &payload, &connection.facts().client_id);
     let packet_id = packet.packet_id.filter(|_| packet.qos == QoS::ExactlyOnce);
     // MQTT 3.1.1 has no other way to refuse a PUBLISH than to close the connection [MQTT-3.3.5-2].
     connection.publish(message, packet_id).map_err(|error| {
@@ -131,9 +131,7 @@ fn subscribe(session: &Session<Link>, mut packet: Subscribe) -> ProtocolMessageA
             retain_as_published: false,
             id: None,
         };
-        let added: Result<bool, SubscribeError> =
-            connection.subscribe(subscription.topic(), options);
-        match added {
+        match connection.subscribe(subscription.topic(), options) {
             Ok(_) => {
                 subscription.confirm(subscription.qos());
                 accepted.push((subscription.topic().clone(), options));

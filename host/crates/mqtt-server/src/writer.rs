@@ -69,7 +69,12 @@ impl Writer {
             }
             Self::V5(sink, aliases) => {
                 let packet = packet::publish_v5(outgoing, aliases);
-                sink.publish_pkt(packet).send_at_most_once(payload).await
+                let introduced = !packet.topic.is_empty();
+                let sent = sink.publish_pkt(packet).send_at_most_once(payload).await;
+                if introduced && is_unwritten(&sent) {
+                    aliases.take_back(&outgoing.delivery.message.topic);
+                }
+                sent
             }
         };
         log_unsent(sent);
@@ -86,8 +91,14 @@ impl Writer {
         let sent = match &self {
             Self::V3(sink) => send_v3(sink, &outbound, &outgoing, packet_id).await,
             Self::V5(sink, aliases) => {
-                let publish = sink.publish_pkt(packet::publish_v5(&outgoing, aliases));
-                send_v5(publish, &outbound, &outgoing, packet_id).await
+                let packet = packet::publish_v5(&outgoing, aliases);
+                let introduced = !packet.topic.is_empty();
+                let publish = sink.publish_pkt(packet);
+                let sent = send_v5(publish, &outbound, &outgoing, packet_id).await;
+                if introduced && is_unwritten(&sent) {
+                    aliases.take_back(&outgoing.delivery.message.topic);
+                }
+                sent
             }
         };
         if sent != Err(SendPacketError::Disconnected) {
@@ -130,6 +141,11 @@ fn log_unsent(sent: Result<(), SendPacketError>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "message is not sent");
     }
+}
+
+/// The connection goes on without the packet, so the client did not see what it introduced.
+fn is_unwritten(sent: &Result<(), SendPacketError>) -> bool {
+    matches!(sent, Err(SendPacketError::Encode(_)))
 }
 
 async fn send_v3(

@@ -55,9 +55,11 @@ async fn run_once(
     for (queue, slots) in queues {
         workers.spawn(QueueWorker::new(Arc::clone(context), queue, slots).run(shutdown.clone()));
     }
-    // Dropping the set at the first panic ends the others: their batches are offered again.
     while let Some(ended) = workers.join_next().await {
         if ended.is_err() {
+            // The others end too, and are waited for: one that still took events after the feed was
+            // reset would keep them from the next worker. Their batches are offered again.
+            workers.shutdown().await;
             return Err(WorkerPanicked);
         }
     }

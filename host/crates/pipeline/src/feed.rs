@@ -23,17 +23,8 @@ struct Lane {
     is_behind: bool,
     /// A read from disk is under way: what is committed meanwhile is left to the next one.
     is_loading: bool,
-    taken: Sequence0,
-}
-
-/// A [`Sequence`] that starts below all others.
-#[derive(Clone, Copy, Debug)]
-struct Sequence0(Sequence);
-
-impl Default for Sequence0 {
-    fn default() -> Self {
-        Self(Sequence(0))
-    }
+    /// The last event taken.
+    taken: Sequence,
 }
 
 /// The committed events of one incarnation.
@@ -48,17 +39,10 @@ pub(crate) struct Feed {
 
 impl Feed {
     fn new(incarnation: IncarnationId, outbox: Arc<Outbox>) -> Self {
-        // Whatever an earlier run left is on disk only.
-        let lane = || {
-            Mutex::new(Lane {
-                is_behind: true,
-                ..Lane::default()
-            })
-        };
         Self {
             incarnation,
             outbox,
-            lanes: (0..Slot::COUNT).map(|_| lane()).collect(),
+            lanes: (0..Slot::COUNT).map(|_| Mutex::default()).collect(),
             in_memory: AtomicUsize::new(0),
             listeners: RwLock::default(),
         }
@@ -69,18 +53,30 @@ impl Feed {
         self.listeners.write().push(listener);
     }
 
-    /// Forgets the listeners and what was taken: a new courier starts from the disk.
+    /// Forgets the listeners and what was taken: a new courier starts from what is on disk. The
+    /// workers of the one before must have ended.
     pub(crate) fn restart(&self) {
         self.listeners.write().clear();
         for lane in &self.lanes {
-            let mut lane = lane.lock();
-            let dropped = lane.events.len();
-            *lane = Lane {
-                is_behind: true,
-                ..Lane::default()
-            };
-            self.in_memory.fetch_sub(dropped, Ordering::Relaxed);
+            self.reset(lane, false);
         }
+        // Asked after that: what is not counted here is pushed to an empty lane. What was pushed and
+        // is counted is dropped from memory, since older events of its lane may be on disk.
+        for (slot, _) in self.outbox.pending_slots(self.incarnation) {
+            if let Some(lane) = self.lanes.get(usize::from(slot.0)) {
+                self.reset(lane, true);
+            }
+        }
+    }
+
+    fn reset(&self, lane: &Mutex<Lane>, is_behind: bool) {
+        let mut lane = lane.lock();
+        self.in_memory
+            .fetch_sub(lane.events.len(), Ordering::Relaxed);
+        *lane = Lane {
+            is_behind,
+            ..Lane::default()
+        };
     }
 
     fn push(&self, event: &Arc<PendingEvent>) {
@@ -88,7 +84,7 @@ impl Feed {
             return;
         };
         let mut lane = lane.lock();
-        if event.event.sequence <= lane.taken.0 {
+        if event.event.sequence <= lane.taken {
             return;
         }
         if lane.is_behind
@@ -129,7 +125,7 @@ impl Feed {
                 let taken: Vec<_> = lane.events.drain(..count).collect();
                 self.in_memory.fetch_sub(count, Ordering::Relaxed);
                 if let Some(last) = taken.last() {
-                    lane.taken = Sequence0(last.event.sequence);
+                    lane.taken = last.event.sequence;
                 }
                 return Ok(taken);
             }
@@ -138,7 +134,7 @@ impl Feed {
             }
             lane.is_behind = false;
             lane.is_loading = true;
-            lane.taken.0
+            lane.taken
         };
         let (outbox, incarnation) = (Arc::clone(&self.outbox), self.incarnation);
         let read =
@@ -153,7 +149,7 @@ impl Feed {
         match &result {
             Ok(events) => {
                 if let Some(last) = events.last() {
-                    lane.taken = Sequence0(last.event.sequence);
+                    lane.taken = last.event.sequence;
                     // The next read is cheap when there is nothing more; a full one says there is.
                     lane.is_behind |= events.len() == count_max;
                 }
@@ -181,19 +177,18 @@ impl Feeds {
     /// Hands freshly committed events on. Runs on the store's writer thread: no waiting here.
     pub(crate) fn committed(&self, events: &[Arc<PendingEvent>]) {
         let feeds = self.feeds.read();
-        let mut last: Option<&Arc<Feed>> = None;
+        // A commit concerns few incarnations: each is woken once, after its last event.
+        let mut touched: Vec<&Arc<Feed>> = Vec::new();
         for event in events {
-            if last.is_none_or(|feed| feed.incarnation != event.incarnation) {
-                if let Some(feed) = last {
-                    feed.wake();
-                }
-                last = feeds.get(&event.incarnation);
-            }
-            if let Some(feed) = last {
-                feed.push(event);
+            let Some(feed) = feeds.get(&event.incarnation) else {
+                continue;
+            };
+            feed.push(event);
+            if !touched.iter().any(|it| it.incarnation == feed.incarnation) {
+                touched.push(feed);
             }
         }
-        if let Some(feed) = last {
+        for feed in touched {
             feed.wake();
         }
     }

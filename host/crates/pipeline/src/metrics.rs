@@ -123,14 +123,15 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn delivered(&self, rule_id: &RuleId, age_ms: u64) {
+    /// The ages of the events of one batch: the rule is looked up once for all of them.
+    pub(crate) fn delivered(&self, rule_id: &RuleId, ages_ms: &[u64]) {
         let label = RuleLabel {
             rule_id: rule_id.to_string(),
         };
-        let age = Duration::from_millis(age_ms);
-        self.deliveries
-            .get_or_create(&label)
-            .observe(age.as_secs_f64());
+        let deliveries = self.deliveries.get_or_create(&label);
+        for age_ms in ages_ms {
+            deliveries.observe(Duration::from_millis(*age_ms).as_secs_f64());
+        }
     }
 
     pub(crate) fn sent(&self, instance: &InstanceId, outcome: &'static str) {
@@ -231,6 +232,9 @@ fn outbox_state(text: &mut String, outbox: &OutboxStats, oldest_seconds: f64) {
         ("commit_failures", outbox.commit_failures),
         ("damaged_events", outbox.damaged_events),
         ("dead_letters_dropped", outbox.dead_letters_dropped),
+        ("unmatched_events", outbox.unmatched_events),
+        ("late_events", outbox.late_events),
+        ("unknown_settlements", outbox.unknown_settlements),
     ];
     for (name, count) in counters {
         let name = format!("rulemill_outbox_{name}");

@@ -57,6 +57,11 @@ impl Reloader {
             .runtime
             .compile(bytes)
             .map_err(|error| control_errors::compile(&error))?;
+        if compiled.facts().digest != digest {
+            let message =
+                format!("the stored component {digest} is damaged; push the plugin again");
+            return Err(ControlError::new(ControlCode::StoreFailed, message));
+        }
         self.compiled.lock().insert(digest, Arc::clone(&compiled));
         Ok(compiled)
     }

@@ -22,8 +22,8 @@ impl<'a> EventTexts<'a> {
     pub(crate) fn of(event: &'a StatusEvent, config: &'a RuntimeConfig) -> Self {
         Self {
             event,
-            event_id: hex(&event.event_id.0),
-            channel_id: hex(&event.channel.channel_id.0),
+            event_id: event.event_id.to_string(),
+            channel_id: event.channel.channel_id.to_string(),
             client_ip: event.channel.client_address.to_string(),
             attributes: event.attributes(&config.node, &config.instance),
         }
@@ -59,23 +59,6 @@ impl<'a> EventTexts<'a> {
             attributes,
         }
     }
-}
-
-/// Lower-case hexadecimal digits. `format!` takes longer than the rest of a call's preparation.
-fn hex(bytes: &[u8; 16]) -> String {
-    let digit = |nibble: u8| {
-        char::from(if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        })
-    };
-    let mut text = String::with_capacity(32);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 0xf));
-    }
-    text
 }
 
 /// A plugin's answer as a verdict.

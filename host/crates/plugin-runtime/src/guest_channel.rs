@@ -127,10 +127,8 @@ impl LineBudget {
 
 /// The beginning of `text`, `bytes_max` bytes at most.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = (0..=bytes_max.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(bytes_max))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]

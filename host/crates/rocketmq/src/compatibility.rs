@@ -172,17 +172,12 @@ fn meant_code(code: i32, remark: &str) -> i32 {
 /// The servers append where in their source it happened, and help texts in further lines.
 fn first_line(remark: &str) -> String {
     const CHARS_MAX: usize = 300;
-    let remark = match remark.lines().next().unwrap_or_default().rsplit_once(", ") {
+    let line = remark.lines().next().unwrap_or_default();
+    let message = match line.rsplit_once(", ") {
         Some((message, place)) if place.ends_with(')') && place.contains(".java:") => message,
-        Some(_) | None => remark,
+        Some(_) | None => line,
     };
-    remark
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(CHARS_MAX)
-        .collect()
+    message.chars().take(CHARS_MAX).collect()
 }
 
 /// None if nothing is missing, or if this is no route.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{OutboundMessage, QueueName, ReadTopicError, RouteError, TopicMessage, TopicName};
+use domain::{OutboundMessage, QueueName, ReadTopicError, TopicMessage, TopicName};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rocketmq_model::common::message::STRING_HASH_SET;
 use rocketmq_model::common::sys_flag::message_sys_flag::MessageSysFlag;
@@ -93,7 +93,7 @@ impl Reader {
                     &[],
                 )
                 .await
-                .map_err(|error| call_error(topic, queue, error))?;
+                .map_err(|error| call_error(topic, queue, &error))?;
             *offset = offset_field(&response, "offset")
                 .ok_or_else(|| broken(queue, "it has no offset"))?;
         }
@@ -135,7 +135,7 @@ impl Reader {
             .remoting
             .call(address(&route, queue)?, request, &NOTHING)
             .await
-            .map_err(|error| call_error(topic, queue, error))?;
+            .map_err(|error| call_error(topic, queue, &error))?;
         let next = offset_field(&response, "nextBeginOffset").unwrap_or(offset);
         if response.code() != code::SUCCESS {
             // The offset may have moved: what it names is deleted, or not written yet.
@@ -152,20 +152,10 @@ fn address<'a>(route: &'a Route, queue: &QueueName) -> Result<&'a str, ReadTopic
         .ok_or_else(|| broken(queue, "it is not in the topic's route"))
 }
 
-fn call_error(topic: &TopicName, queue: &QueueName, error: CallError) -> ReadTopicError {
-    match error {
-        CallError::Refused(refusal) if refusal.code == code::NO_PERMISSION => RouteError::Denied {
-            detail: refusal.remark,
-        }
-        .into(),
-        CallError::Refused(refusal) if refusal.code == code::TOPIC_NOT_EXIST => {
-            RouteError::TopicNotFound {
-                topic: topic.clone(),
-            }
-            .into()
-        }
-        error => broken(queue, &error.to_string()),
-    }
+fn call_error(topic: &TopicName, queue: &QueueName, error: &CallError) -> ReadTopicError {
+    error
+        .topic_refusal(topic)
+        .map_or_else(|| broken(queue, &error.to_string()), ReadTopicError::from)
 }
 
 fn broken(queue: &QueueName, detail: &str) -> ReadTopicError {

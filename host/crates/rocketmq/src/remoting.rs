@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::{RouteError, TopicName};
 use rocketmq_protocol::protocol::SerializeType;
 use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 use rocketmq_transport::api::{
@@ -41,6 +42,22 @@ impl CallError {
         Self::Failed {
             address: address.to_owned(),
             detail: detail.to_string(),
+        }
+    }
+
+    /// What a refusal says of `topic`; `None` if it is about something else, or no refusal.
+    pub(crate) fn topic_refusal(&self, topic: &TopicName) -> Option<RouteError> {
+        let Self::Refused(refusal) = self else {
+            return None;
+        };
+        match refusal.code {
+            code::TOPIC_NOT_EXIST => Some(RouteError::TopicNotFound {
+                topic: topic.clone(),
+            }),
+            code::NO_PERMISSION => Some(RouteError::Denied {
+                detail: refusal.remark.clone(),
+            }),
+            _ => None,
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::{RouteError, TopicName};
 use parking_lot::Mutex;
-use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 use tokio::time::Instant;
 
 use crate::compatibility::code;
@@ -73,9 +73,8 @@ impl RouteCache {
         let answer = self
             .ask_name_servers(code::GET_ROUTE_BY_TOPIC, &fields)
             .await;
-        let response = answer.map_err(|error| self.route_error(topic, &error))?;
-        let body = response.body().map_or(&[][..], |body| body.as_ref());
-        let route = Route::parse(body).map_err(|error| RouteError::Unreachable {
+        let body = answer.map_err(|error| self.route_error(topic, &error))?;
+        let route = Route::parse(&body).map_err(|error| RouteError::Unreachable {
             addresses: self.addresses(),
             detail: domain::ErrorChain(&error).to_string(),
         })?;
@@ -89,13 +88,13 @@ impl RouteCache {
         self.known.lock().remove(topic);
     }
 
-    /// The first success of any name server. A refusal counts only when none succeeds, since one that
-    /// has just started knows nothing yet.
+    /// The body of the first success of any name server. A refusal counts only when none succeeds,
+    /// since one that has just started knows nothing yet.
     pub(crate) async fn ask_name_servers(
         &self,
         request: i32,
         fields: &[(&'static str, String)],
-    ) -> Result<RemotingCommand, CallError> {
+    ) -> Result<Bytes, CallError> {
         let servers = &self.config.name_servers;
         let first = self.preferred.load(Ordering::Relaxed);
         let mut refusal = None;
@@ -119,9 +118,9 @@ impl RouteCache {
                 )
                 .await
             {
-                Ok(response) => {
+                Ok(mut response) => {
                     self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(response);
+                    return Ok(response.take_body().unwrap_or_default());
                 }
                 Err(error @ CallError::Refused(_)) => refusal = Some(error),
                 Err(error) => failure = error,
@@ -136,23 +135,14 @@ impl RouteCache {
     }
 
     fn route_error(&self, topic: &TopicName, error: &CallError) -> RouteError {
-        match error {
-            CallError::Refused(refusal) if refusal.code == code::TOPIC_NOT_EXIST => {
-                self.forget(topic);
-                RouteError::TopicNotFound {
-                    topic: topic.clone(),
-                }
-            }
-            CallError::Refused(refusal) if refusal.code == code::NO_PERMISSION => {
-                RouteError::Denied {
-                    detail: refusal.remark.clone(),
-                }
-            }
-            error => RouteError::Unreachable {
-                addresses: self.addresses(),
-                detail: error.to_string(),
-            },
+        let refusal = error.topic_refusal(topic);
+        if let Some(RouteError::TopicNotFound { .. }) = refusal {
+            self.forget(topic);
         }
+        refusal.unwrap_or_else(|| RouteError::Unreachable {
+            addresses: self.addresses(),
+            detail: error.to_string(),
+        })
     }
 
     fn remember(&self, topic: &TopicName, route: &Arc<Route>) {

@@ -20,6 +20,12 @@ pub struct StartRuntimeError {
     pub detail: String,
 }
 
+fn start_error(error: &dyn fmt::Debug) -> StartRuntimeError {
+    StartRuntimeError {
+        detail: format!("{error:?}"),
+    }
+}
+
 /// Owns the runtime. Instances must be shut down before it.
 pub struct RocketmqRuntime {
     owner: RuntimeOwner,
@@ -45,21 +51,15 @@ impl RocketmqRuntime {
             ..RuntimeConfig::default()
         };
         let owner = RuntimeOwner::plan(config)
-            .map_err(|error| StartRuntimeError {
-                detail: format!("{error:?}"),
-            })?
+            .map_err(|error| start_error(&error))?
             .build()
-            .map_err(|error| StartRuntimeError {
-                detail: format!("{error:?}"),
-            })?;
+            .map_err(|error| start_error(&error))?;
         let client = ClientRuntime::try_new(
             owner.root_context().component("client"),
             ClientRuntimeConfig::default(),
             TelemetryHandle::noop(),
         )
-        .map_err(|error| StartRuntimeError {
-            detail: format!("{error:?}"),
-        })?;
+        .map_err(|error| start_error(&error))?;
         Ok(Self { owner, client })
     }
 

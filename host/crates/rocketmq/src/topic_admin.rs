@@ -69,13 +69,12 @@ pub(crate) async fn create_topic(
 
 async fn masters(routes: &RouteCache) -> Result<Vec<(String, String)>, CreateTopicError> {
     let unreachable = |detail: String| CreateTopicError::Unreachable { detail };
-    let response = routes
+    let body = routes
         .ask_name_servers(code::GET_CLUSTER, &[])
         .await
         .map_err(|error| unreachable(format!("name server: {error}")))?;
-    let body = response.body().map_or(&[][..], |body| body.as_ref());
-    let masters =
-        parse_masters(body).map_err(|error| unreachable(domain::ErrorChain(&error).to_string()))?;
+    let masters = parse_masters(&body)
+        .map_err(|error| unreachable(domain::ErrorChain(&error).to_string()))?;
     if masters.is_empty() {
         return Err(unreachable(format!(
             "name servers {} know no broker",

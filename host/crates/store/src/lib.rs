@@ -8,6 +8,7 @@
 mod database;
 mod disk;
 mod meta;
+mod mirror;
 mod outbox;
 mod record;
 

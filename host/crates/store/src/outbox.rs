@@ -295,9 +295,12 @@ impl Outbox {
         if intake.phase == Phase::Closed {
             return 0;
         }
+        let (events_ahead, settlements_ahead) = (intake.queue.len(), intake.settlements.len());
         intake.purges.push_back(Purge {
             incarnation,
             forget,
+            events_ahead,
+            settlements_ahead,
             removed: 0,
             reply,
         });

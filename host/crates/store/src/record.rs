@@ -12,6 +12,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::mirror::mirror;
+
 /// Key of an event: incarnation, slot, sequence.
 pub(crate) type EventKey = (u32, u8, u64);
 
@@ -22,25 +24,6 @@ const HEADER_BYTES: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record's checksum or form is wrong")]
 pub(crate) struct DamagedRecord;
-
-macro_rules! mirror {
-    ($mirror:ident of $domain:ident { $($name:ident),* $(,)? }) => {
-        #[derive(Clone, Copy, Serialize, Deserialize)]
-        enum $mirror { $($name),* }
-
-        impl From<$domain> for $mirror {
-            fn from(value: $domain) -> Self {
-                match value { $($domain::$name => Self::$name),* }
-            }
-        }
-
-        impl From<$mirror> for $domain {
-            fn from(value: $mirror) -> Self {
-                match value { $($mirror::$name => Self::$name),* }
-            }
-        }
-    };
-}
 
 mirror!(StoredEventType of EventType { Connect, Disconnect, TcpClean });
 mirror!(StoredSynthetic of Synthetic { Snapshot, HostRestart });

@@ -48,9 +48,7 @@ fn main() -> Result<ExitCode> {
     if !json {
         show::addresses(&host)?;
     }
-    admin
-        .post("/v1/rules", &status_rule(RULE, GROUP, "embedded", TOPIC))?
-        .expect(201)?;
+    admin.create_rule(&status_rule(RULE, GROUP, "embedded", TOPIC))?;
     let mut all = Vec::new();
     for (index, (plugin, _)) in PLUGINS.iter().enumerate() {
         let pass = index + 1;
@@ -105,19 +103,8 @@ fn in_order(messages: &[Message], pass: usize) -> Result<Vec<Message>> {
 
 /// Asks for one message more than there should be.
 fn nothing_more(host: &TestHost, count: usize) -> Result<()> {
-    let more = (count + 1).to_string();
-    let args = [
-        "messages",
-        "--instance",
-        "embedded",
-        "--topic",
-        TOPIC,
-        "--from-start",
-        "--json",
-    ];
-    let ran = host
-        .cli(&[&args[..], &["--count", &more, "--timeout", "1"]].concat())?
-        .expect(1)?;
+    let second = Duration::from_secs(1);
+    let ran = reader::run_messages(host, "embedded", TOPIC, count + 1, second)?.expect(1)?;
     let found = parse_lines(&ran.stdout)?.len();
     ensure!(
         found == count,

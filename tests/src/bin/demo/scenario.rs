@@ -130,11 +130,7 @@ async fn until_disconnected(events: &mut EventLoop) -> Result<()> {
 async fn wait_for_observed(admin: &Admin, expected: usize) -> Result<()> {
     let start = Instant::now();
     loop {
-        let status = admin.get("/v1/status")?.expect(200)?;
-        let observed = status
-            .at("/events/observed")
-            .as_u64()
-            .context("no events.observed")?;
+        let observed = admin.events("observed")?;
         match usize::try_from(observed)?.cmp(&expected) {
             std::cmp::Ordering::Equal => return Ok(()),
             std::cmp::Ordering::Greater => {

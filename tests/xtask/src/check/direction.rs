@@ -5,7 +5,8 @@
 //! rules, that owned values cross threads and that workers only await, is the design of
 //! `mqtt-server`; seen here is that it has nothing in reach to wait for.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
 
@@ -39,17 +40,50 @@ const ENGINES: [(&str, &str); 9] = [
 ];
 
 pub(super) fn run() -> Result<()> {
-    domain_is_pure()?;
+    let mut trees = Trees::default();
+    domain_is_pure(&mut trees)?;
     each_engine_has_one_owner()?;
-    mqtt_and_rocketmq_never_meet()?;
-    guests_know_no_host()?;
-    ntex_stays_at_the_edge()?;
-    mqtt_has_nothing_to_wait_for()
+    mqtt_and_rocketmq_never_meet(&mut trees)?;
+    guests_know_no_host(&mut trees)?;
+    ntex_stays_at_the_edge(&mut trees)?;
+    mqtt_has_nothing_to_wait_for(&mut trees)
 }
 
-/// Names of the packages that `package` is built from, itself included.
-fn tree(package: &str) -> Result<BTreeSet<String>> {
-    listed(&["tree", "--package", package, "--edges", "normal"])
+/// By package, the names of those that it is built from, itself included; each asked of cargo once.
+#[derive(Default)]
+struct Trees(BTreeMap<String, BTreeSet<String>>);
+
+impl Trees {
+    fn of(&mut self, package: &str) -> Result<&BTreeSet<String>> {
+        match self.0.entry(package.to_owned()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(listed(&[
+                "tree",
+                "--package",
+                package,
+                "--edges",
+                "normal",
+            ])?)),
+        }
+    }
+
+    fn lacks(&mut self, package: &str, names: &[&str]) -> Result<()> {
+        let tree = self.of(package)?;
+        match names.iter().find(|name| tree.contains(**name)) {
+            Some(name) => bail!("{package} must not depend on {name}"),
+            None => Ok(()),
+        }
+    }
+
+    fn has(&mut self, package: &str, names: &[&str]) -> Result<()> {
+        let tree = self.of(package)?;
+        match names.iter().find(|name| !tree.contains(**name)) {
+            Some(name) => {
+                bail!("{package} should depend on {name}: does this check spell it right?")
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 fn listed(args: &[&str]) -> Result<BTreeSet<String>> {
@@ -62,23 +96,7 @@ fn listed(args: &[&str]) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-fn lacks(package: &str, names: &[&str]) -> Result<()> {
-    let tree = tree(package)?;
-    match names.iter().find(|name| tree.contains(**name)) {
-        Some(name) => bail!("{package} must not depend on {name}"),
-        None => Ok(()),
-    }
-}
-
-fn has(package: &str, names: &[&str]) -> Result<()> {
-    let tree = tree(package)?;
-    match names.iter().find(|name| !tree.contains(**name)) {
-        Some(name) => bail!("{package} should depend on {name}: does this check spell it right?"),
-        None => Ok(()),
-    }
-}
-
-fn domain_is_pure() -> Result<()> {
+fn domain_is_pure(trees: &mut Trees) -> Result<()> {
     let foreign = [
         "tokio",
         "serde",
@@ -89,28 +107,31 @@ fn domain_is_pure() -> Result<()> {
         "rocketmq-client-rust",
         "axum",
     ];
-    lacks("domain", &foreign)?;
-    has("rulemill", &foreign)?;
-    has("rulemill", &["domain"])
+    trees.lacks("domain", &foreign)?;
+    trees.has("rulemill", &foreign)?;
+    trees.has("rulemill", &["domain"])
 }
 
 fn each_engine_has_one_owner() -> Result<()> {
+    let mut direct = Vec::new();
+    for package in HOST {
+        let args = [
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal,build,dev",
+            "--depth",
+            "1",
+        ];
+        direct.push((package, listed(&args)?));
+    }
     for (engine, owner) in ENGINES {
-        let mut owners = Vec::new();
-        for package in HOST {
-            let direct = listed(&[
-                "tree",
-                "--package",
-                package,
-                "--edges",
-                "normal,build,dev",
-                "--depth",
-                "1",
-            ])?;
-            if direct.contains(engine) {
-                owners.push(package);
-            }
-        }
+        let owners: Vec<&str> = direct
+            .iter()
+            .filter(|(_, names)| names.contains(engine))
+            .map(|(package, _)| *package)
+            .collect();
         ensure!(
             owners == [owner],
             "{engine} belongs to {owner} alone, but is named by {owners:?}"
@@ -119,13 +140,13 @@ fn each_engine_has_one_owner() -> Result<()> {
     Ok(())
 }
 
-fn mqtt_and_rocketmq_never_meet() -> Result<()> {
-    lacks(
+fn mqtt_and_rocketmq_never_meet(trees: &mut Trees) -> Result<()> {
+    trees.lacks(
         "mqtt-server",
         &["rocketmq", "rocketmq-client-rust", "embedded-rocketmq"],
     )?;
-    lacks("rocketmq", &["mqtt-server", "ntex", "broker"])?;
-    has(
+    trees.lacks("rocketmq", &["mqtt-server", "ntex", "broker"])?;
+    trees.has(
         "rulemill",
         &[
             "mqtt-server",
@@ -138,16 +159,16 @@ fn mqtt_and_rocketmq_never_meet() -> Result<()> {
     )
 }
 
-fn guests_know_no_host() -> Result<()> {
-    lacks("rulemill-sdk", &HOST)?;
+fn guests_know_no_host(trees: &mut Trees) -> Result<()> {
+    trees.lacks("rulemill-sdk", &HOST)?;
     for plugin in build::plugin_names()? {
-        lacks(&plugin, &HOST)?;
-        has(&plugin, &["rulemill-sdk"])?;
+        trees.lacks(&plugin, &HOST)?;
+        trees.has(&plugin, &["rulemill-sdk"])?;
     }
-    has("rulemill", &HOST)
+    trees.has("rulemill", &HOST)
 }
 
-fn ntex_stays_at_the_edge() -> Result<()> {
+fn ntex_stays_at_the_edge(trees: &mut Trees) -> Result<()> {
     for package in [
         "domain",
         "broker",
@@ -157,12 +178,12 @@ fn ntex_stays_at_the_edge() -> Result<()> {
         "rocketmq",
         "admin-api",
     ] {
-        lacks(package, &["ntex", "ntex-mqtt", "ntex-io"])?;
+        trees.lacks(package, &["ntex", "ntex-mqtt", "ntex-io"])?;
     }
-    has("mqtt-server", &["ntex", "ntex-mqtt", "ntex-io"])
+    trees.has("mqtt-server", &["ntex", "ntex-mqtt", "ntex-io"])
 }
 
-fn mqtt_has_nothing_to_wait_for() -> Result<()> {
+fn mqtt_has_nothing_to_wait_for(trees: &mut Trees) -> Result<()> {
     let slow = [
         "plugin-runtime",
         "wasmtime",
@@ -172,7 +193,7 @@ fn mqtt_has_nothing_to_wait_for() -> Result<()> {
         "rocketmq",
         "admin-api",
     ];
-    lacks("mqtt-server", &slow)?;
-    lacks("broker", &slow)?;
-    has("rulemill", &slow)
+    trees.lacks("mqtt-server", &slow)?;
+    trees.lacks("broker", &slow)?;
+    trees.has("rulemill", &slow)
 }

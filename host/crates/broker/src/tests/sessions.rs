@@ -173,22 +173,60 @@ fn a_delayed_will_is_not_later_than_the_end_of_its_session() {
     assert_eq!(drain(&watcher.outbound), ["will=gone*3"]);
 }
 
-#[test]
-fn the_client_that_was_offline_longest_is_forgotten_first() {
-    let (broker, _sink) = broker_with(|config| config.offline_clients_max = 64);
-    // All in one shard, which keeps one offline client.
+/// Clients of one shard.
+fn in_one_shard(count: usize) -> Vec<String> {
     let slot = domain::Slot::of(&id("a")).0 % 64;
-    let same: Vec<String> = (0..)
+    (0..)
         .map(|n| format!("n{n}"))
         .filter(|client| domain::Slot::of(&id(client)).0 % 64 == slot)
-        .take(2)
-        .collect();
+        .take(count)
+        .collect()
+}
+
+/// A broker that keeps one offline client in a shard.
+fn broker_with_one_offline_client() -> Arc<Broker> {
+    broker_with(|config| config.offline_clients_max = 64).0
+}
+
+#[test]
+fn the_client_that_was_offline_longest_is_forgotten_first() {
+    let broker = broker_with_one_offline_client();
+    let same = in_one_shard(2);
     drop(connect(&broker, lasting(&same[0])));
     drop(connect(&broker, lasting(&same[1])));
     assert_eq!(broker.client(&id(&same[0])), None);
     assert!(broker.client(&id(&same[1])).is_some());
     assert!(!connect(&broker, lasting(&same[0])).session_present);
     assert_eq!(broker.stats().snapshot().clients_forgotten, 2);
+}
+
+#[test]
+fn a_take_over_forgets_nobody_and_a_kick_does_at_the_limit() {
+    let broker = broker_with_one_offline_client();
+    let same = in_one_shard(2);
+    drop(connect(&broker, lasting(&same[0])));
+    let _old = connect(&broker, lasting(&same[1]));
+    let _new = connect(&broker, lasting(&same[1]));
+    assert!(broker.client(&id(&same[0])).is_some());
+    assert_eq!(broker.stats().snapshot().clients_forgotten, 0);
+
+    broker.kick(&id(&same[1]), CloseReason::Kicked);
+    assert_eq!(broker.client(&id(&same[0])), None);
+    assert!(broker.client(&id(&same[1])).is_some());
+    assert_eq!(broker.stats().snapshot().clients_forgotten, 1);
+}
+
+#[test]
+fn a_shutdown_keeps_the_limit_of_offline_clients() {
+    let broker = broker_with_one_offline_client();
+    let open: Vec<_> = in_one_shard(3)
+        .iter()
+        .map(|client| connect(&broker, lasting(client)))
+        .collect();
+    broker.shutdown();
+    assert_eq!(broker.offline_len(), (1, 1));
+    assert_eq!(broker.stats().snapshot().clients_forgotten, 2);
+    drop(open);
 }
 
 #[test]

@@ -69,6 +69,40 @@ fn more_messages_than_may_be_in_flight_arrive_in_order() {
 }
 
 #[test]
+fn an_alias_is_introduced_by_a_message_that_the_client_can_take() {
+    for qos in [0, 1, 2] {
+        let host = Host::start();
+        let small_packets = ConnectPacket {
+            packet_limits: Some((64, 4)),
+            ..hello(V5, "subscriber")
+        };
+        let mut subscriber = Client::connect(host.tcp(), &small_packets);
+        subscriber.subscribe("t", qos);
+        let mut publisher = Client::connect(host.tcp(), &hello(V311, "publisher"));
+        let id_bytes = if qos > 0 { 2 } else { 0 };
+        for (packet_id, payload) in [(1, &[b'x'; 100][..]), (2, b"1"), (3, b"2")] {
+            publisher.publish(qos << 1, "t", (qos > 0).then_some(packet_id), payload);
+            match qos {
+                0 => {}
+                1 => assert_eq!(publisher.read_ack(0x40), packet_id),
+                _ => {
+                    assert_eq!(publisher.read_ack(0x50), packet_id);
+                    publisher.acknowledge(0x62, packet_id);
+                    assert_eq!(publisher.read_ack(0x70), packet_id);
+                }
+            }
+        }
+        // The topic, the packet id, one property (the alias) and the payload.
+        for (topic, payload) in [(&b"\0\x01t"[..], b"1"), (b"\0\0", b"2")] {
+            let body = subscriber.read().body;
+            let (start, rest) = body.split_at(topic.len());
+            assert_eq!(start, topic, "QoS {qos}");
+            assert_eq!(rest[id_bytes..], [&b"\x03\x23\0\x01"[..], payload].concat());
+        }
+    }
+}
+
+#[test]
 fn what_was_not_acknowledged_comes_again_after_a_reconnect() {
     for version in [V311, V5] {
         let host = Host::start();

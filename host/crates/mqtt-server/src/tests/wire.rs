@@ -16,6 +16,8 @@ pub(super) struct ConnectPacket {
     pub(super) clean: bool,
     /// Session Expiry Interval, MQTT 5.
     pub(super) expiry: u32,
+    /// Maximum Packet Size and Topic Alias Maximum, MQTT 5.
+    pub(super) packet_limits: Option<(u32, u16)>,
     pub(super) will: Option<(&'static str, &'static str)>,
     pub(super) username: Option<&'static str>,
 }
@@ -40,6 +42,7 @@ pub(super) fn hello(version: MqttVersion, client_id: &str) -> ConnectPacket {
         keep_alive: 60,
         clean: true,
         expiry: 0,
+        packet_limits: None,
         will: None,
         username: None,
     }
@@ -75,8 +78,16 @@ impl ConnectPacket {
         body.extend([if v5 { 5 } else { 4 }, flags]);
         body.extend(self.keep_alive.to_be_bytes());
         if v5 {
-            body.extend([5, 0x11]);
-            body.extend(self.expiry.to_be_bytes());
+            let mut properties = vec![0x11];
+            properties.extend(self.expiry.to_be_bytes());
+            if let Some((packet_bytes_max, topic_aliases_max)) = self.packet_limits {
+                properties.push(0x27);
+                properties.extend(packet_bytes_max.to_be_bytes());
+                properties.push(0x22);
+                properties.extend(topic_aliases_max.to_be_bytes());
+            }
+            body.push(u8::try_from(properties.len()).unwrap());
+            body.extend(properties);
         }
         body.extend(text(&self.client_id));
         if let Some((topic, payload)) = self.will {

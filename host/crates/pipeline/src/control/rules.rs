@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{OnActivate, Rule, RuleDraft, RuleId};
+use domain::{OnActivate, Rule, RuleDraft, RuleId, VersionSelector};
 use store::{IncarnationRecord, MetaWrite, WriteMetaError};
 
 use super::{Control, ControlCode, ControlError, Health, RuleState, RuleView};
@@ -47,8 +47,7 @@ impl Control {
             return Err(ControlError::new(ControlCode::TooManyRules, message));
         }
         let warnings = self.check(&intent, &draft, is_forced).await?;
-        self.save(&intent, draft, None).await?;
-        self.view_with(warnings)
+        self.save(&intent, draft, warnings).await
     }
 
     /// Replaces all of a rule but its id. Changing source or destination starts a new incarnation:
@@ -68,8 +67,7 @@ impl Control {
         let old = find(&intent, &draft.rule_id)?;
         check_revision(old, if_revision)?;
         let warnings = self.check(&intent, &draft, is_forced).await?;
-        self.save(&intent, draft, Some(old)).await?;
-        self.view_with(warnings)
+        self.save(&intent, draft, warnings).await
     }
 
     /// Enables or disables a rule. A disabled one stops matching; what is queued is delivered.
@@ -87,14 +85,14 @@ impl Control {
         let intent = self.intent.load_full();
         let old = find(&intent, rule_id)?;
         check_revision(old, if_revision)?;
-        if old.draft.enabled != is_enabled {
-            let draft = RuleDraft {
-                enabled: is_enabled,
-                ..old.draft.clone()
-            };
-            self.save(&intent, draft, Some(old)).await?;
+        if old.draft.enabled == is_enabled {
+            return Ok(self.view(old));
         }
-        self.rule(rule_id).ok_or_else(|| not_found(rule_id))
+        let draft = RuleDraft {
+            enabled: is_enabled,
+            ..old.draft.clone()
+        };
+        self.save(&intent, draft, Vec::new()).await
     }
 
     /// Deletes a rule.
@@ -118,15 +116,15 @@ impl Control {
             .values()
             .filter(|record| record.rule_id == *rule_id)
             .map(|record| IncarnationRecord {
-                is_retired: true,
                 is_discarding,
-                ..record.clone()
+                ..retired(&intent, record)
             })
             .collect();
         let ids: Vec<_> = records.iter().map(|record| record.id).collect();
         let rule_id = rule_id.clone();
         self.write(move |tx| {
             tx.remove_rule(&rule_id)?;
+            tx.remove_setting(&resolved_key(&rule_id))?;
             records
                 .iter()
                 .try_for_each(|record| tx.put_incarnation(record))
@@ -150,24 +148,22 @@ impl Control {
     #[must_use]
     pub fn rule(&self, rule_id: &RuleId) -> Option<RuleView> {
         let intent = self.intent.load();
-        let rule = intent.rules.get(rule_id)?;
-        Some(RuleView {
-            rule: rule.clone(),
-            state: self.state(rule),
-            warnings: Vec::new(),
-        })
+        intent.rules.get(rule_id).map(|rule| self.view(rule))
     }
 
     /// All rules with their states, sorted by id.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleView> {
         let intent = self.intent.load();
-        let view = |rule: &Rule| RuleView {
+        intent.rules.values().map(|rule| self.view(rule)).collect()
+    }
+
+    fn view(&self, rule: &Rule) -> RuleView {
+        RuleView {
             rule: rule.clone(),
             state: self.state(rule),
             warnings: Vec::new(),
-        };
-        intent.rules.values().map(view).collect()
+        }
     }
 
     pub(super) fn state(&self, rule: &Rule) -> RuleState {
@@ -198,21 +194,13 @@ impl Control {
         }
     }
 
-    fn view_with(
-        &self,
-        (rule_id, warnings): (RuleId, Vec<String>),
-    ) -> Result<RuleView, ControlError> {
-        let view = self.rule(&rule_id).ok_or_else(|| not_found(&rule_id))?;
-        Ok(RuleView { warnings, ..view })
-    }
-
-    /// Checks everything about `draft` that can be checked. Returns its id and warnings.
+    /// Checks everything about `draft` that can be checked. Returns warnings.
     async fn check(
         &self,
         intent: &Arc<Intent>,
         draft: &RuleDraft,
         is_forced: bool,
-    ) -> Result<(RuleId, Vec<String>), ControlError> {
+    ) -> Result<Vec<String>, ControlError> {
         if let Some(other) = intent.rule_of_group(&draft.group_id)
             && other.draft.rule_id != draft.rule_id
         {
@@ -231,7 +219,7 @@ impl Control {
             .check_destination(&draft.destination, is_forced)
             .await?;
         self.check_mapping(intent, draft).await?;
-        Ok((draft.rule_id.clone(), warnings))
+        Ok(warnings)
     }
 
     /// Compiles, links and tries out the plugin with the rule's configuration.
@@ -253,38 +241,31 @@ impl Control {
             .await
     }
 
-    /// Stores `draft` as a new revision and makes it true.
+    /// Stores `draft` as a new revision and makes it true; shows it with `warnings`.
     async fn save(
         &self,
         intent: &Arc<Intent>,
         draft: RuleDraft,
-        old: Option<&Rule>,
-    ) -> Result<(), ControlError> {
+        warnings: Vec<String>,
+    ) -> Result<RuleView, ControlError> {
         let now_ms = self.clock.now_ms();
         let resolved = intent
             .version(&draft.mapping, kept_version(intent, &draft))
             .map(|record| record.version);
-        let is_same_incarnation = old.is_some_and(|old| {
-            old.draft.group_id == draft.group_id && old.draft.destination == draft.destination
-        });
-        let old = old.cloned();
-        let retired = old
-            .as_ref()
-            .filter(|_| !is_same_incarnation)
-            .and_then(|old| intent.incarnations.get(&old.incarnation))
-            .map(|record| IncarnationRecord {
-                is_retired: true,
-                ..record.clone()
-            });
-        let created_at_ms = old.as_ref().map_or(now_ms, |old| old.created_at_ms);
-        let group_id = draft.group_id.clone();
-        let kept_incarnation = old
-            .as_ref()
-            .filter(|_| is_same_incarnation)
-            .map(|old| old.incarnation);
+        let old = intent.rules.get(&draft.rule_id);
+        let (kept, ended) = match old {
+            Some(old) if has_same_ends(old, &draft) => (Some(old.incarnation), None),
+            Some(old) => (None, Some(old.incarnation)),
+            None => (None, None),
+        };
+        let retired = ended
+            .and_then(|id| intent.incarnations.get(&id))
+            .map(|record| retired(intent, record));
+        let created_at_ms = old.map_or(now_ms, |old| old.created_at_ms);
+        let (rule_id, group_id) = (draft.rule_id.clone(), draft.group_id.clone());
         self.write(move |tx| {
             let revision = tx.next_revision()?;
-            let incarnation = match kept_incarnation {
+            let incarnation = match kept {
                 Some(incarnation) => incarnation,
                 None => tx.next_incarnation()?,
             };
@@ -315,7 +296,9 @@ impl Control {
         .await?;
         // Makes the group known, so that it is listed before its first client comes.
         self.known_groups.admits(&group_id);
-        self.reload().await
+        self.reload().await?;
+        let view = self.rule(&rule_id).ok_or_else(|| not_found(&rule_id))?;
+        Ok(RuleView { warnings, ..view })
     }
 
     /// One durable transaction on the blocking pool.
@@ -339,6 +322,27 @@ fn not_found(rule_id: &RuleId) -> ControlError {
 
 fn find<'a>(intent: &'a Intent, rule_id: &RuleId) -> Result<&'a Rule, ControlError> {
     intent.rules.get(rule_id).ok_or_else(|| not_found(rule_id))
+}
+
+/// The record of an incarnation that only drains from now on. `latest` stops meaning anything for
+/// it: what it meant until now is what maps the rest of its events.
+fn retired(intent: &Intent, record: &IncarnationRecord) -> IncarnationRecord {
+    let mut retired = IncarnationRecord {
+        is_retired: true,
+        ..record.clone()
+    };
+    let resolved = intent.resolved.get(&record.rule_id).copied();
+    if record.mapping.version == VersionSelector::Latest
+        && let Some(version) = intent.version(&record.mapping, resolved)
+    {
+        retired.mapping.version = VersionSelector::Number(version.version);
+    }
+    retired
+}
+
+/// Whether source and destination stay: then the incarnation does.
+fn has_same_ends(old: &Rule, draft: &RuleDraft) -> bool {
+    old.draft.group_id == draft.group_id && old.draft.destination == draft.destination
 }
 
 /// What `latest` keeps meaning for an edited rule: until a newer version passes the rule's canary,
@@ -365,3 +369,6 @@ fn check_revision(rule: &Rule, if_revision: Option<u64>) -> Result<(), ControlEr
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

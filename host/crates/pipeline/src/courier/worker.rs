@@ -211,16 +211,13 @@ impl QueueWorker {
         };
         let mut events = Vec::with_capacity(sends.len());
         let mut messages = Vec::with_capacity(sends.len());
+        // The event of each message.
+        let mut owners = Vec::with_capacity(sends.len());
         for (event, parts) in sends {
-            messages.extend(
-                parts
-                    .iter()
-                    .map(|_| events.len())
-                    .zip(parts.iter().cloned()),
-            );
+            owners.extend(std::iter::repeat_n(events.len(), parts.len()));
+            messages.extend(parts);
             events.push(event);
         }
-        let (owners, messages): (Vec<usize>, Vec<OutboundMessage>) = messages.into_iter().unzip();
         match delivery::send_all(&self.context, instance, &self.queue, &messages).await {
             Delivered::Discarding => {
                 self.settle(
@@ -260,15 +257,16 @@ impl QueueWorker {
                 settled.push(settlement(event, outcome));
             }
         }
+        let mut ages_ms = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
             if !buried.contains(&index) {
-                let age_ms = now_ms.saturating_sub(event.event.time_ms);
-                self.context
-                    .metrics
-                    .delivered(&self.context.rule_id, age_ms);
+                ages_ms.push(now_ms.saturating_sub(event.event.time_ms));
                 settled.push(settlement(event, Outcome::Delivered));
             }
         }
+        self.context
+            .metrics
+            .delivered(&self.context.rule_id, &ages_ms);
         self.settle(settled);
     }
 

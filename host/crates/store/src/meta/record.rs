@@ -9,27 +9,9 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::mirror::mirror;
+
 use super::{GroupRecord, IncarnationRecord, MetaStoreError, PluginRecord};
-
-macro_rules! mirror {
-    ($mirror:ident of $domain:ident { $($name:ident),* $(,)? }) => {
-        #[derive(Clone, Copy, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        enum $mirror { $($name),* }
-
-        impl From<$domain> for $mirror {
-            fn from(value: $domain) -> Self {
-                match value { $($domain::$name => Self::$name),* }
-            }
-        }
-
-        impl From<$mirror> for $domain {
-            fn from(value: $mirror) -> Self {
-                match value { $($mirror::$name => Self::$name),* }
-            }
-        }
-    };
-}
 
 mirror!(StoredRuleType of RuleType { ClientStatusNotification });
 mirror!(StoredOnFault of OnFault { DeadLetter, Retry, Skip, Default });

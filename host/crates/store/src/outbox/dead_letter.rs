@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::DEAD_LETTERS;
 use crate::EngineError;
+use crate::mirror::mirror;
 use crate::record::{DamagedRecord, EventKey, append_postcard, decode_event, seal, unseal};
 
 /// Longer details are cut.
@@ -66,12 +67,7 @@ pub struct DeadLetter {
     pub at_ms: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-enum StoredReason {
-    Rejected,
-    Fault,
-    Refused,
-}
+mirror!(StoredReason of DeadLetterReason { Rejected, Fault, Refused });
 
 #[derive(Serialize, Deserialize)]
 struct StoredDeadLetter<'a> {
@@ -176,11 +172,7 @@ fn encode(id: u64, letter: &Buried<'_>, at_ms: u64) -> Vec<u8> {
     let stored = StoredDeadLetter {
         key: letter.key,
         at_ms,
-        reason: match burial.reason {
-            DeadLetterReason::Rejected => StoredReason::Rejected,
-            DeadLetterReason::Fault => StoredReason::Fault,
-            DeadLetterReason::Refused => StoredReason::Refused,
-        },
+        reason: burial.reason.into(),
         detail: cut(&burial.detail),
         rule_id: burial.rule_id.as_str(),
         revision: burial.revision,
@@ -201,11 +193,7 @@ fn decode(id: u64, record: &[u8]) -> Result<DeadLetter, DamagedRecord> {
         slot: Slot(slot),
         event,
         burial: Burial {
-            reason: match stored.reason {
-                StoredReason::Rejected => DeadLetterReason::Rejected,
-                StoredReason::Fault => DeadLetterReason::Fault,
-                StoredReason::Refused => DeadLetterReason::Refused,
-            },
+            reason: stored.reason.into(),
             detail: stored.detail.to_owned(),
             rule_id: RuleId::parse(stored.rule_id).map_err(|_| DamagedRecord)?,
             revision: stored.revision,

@@ -93,10 +93,26 @@ pub(crate) struct Purge {
     pub(crate) incarnation: IncarnationId,
     /// Also its tally and slot map.
     pub(crate) forget: bool,
+    /// Events and settlements that were taken in before it and are not committed yet.
+    pub(crate) events_ahead: usize,
+    pub(crate) settlements_ahead: usize,
     /// Removed by earlier commits of this purge.
     pub(crate) removed: u64,
     /// Gets the number of removed events.
     pub(crate) reply: crossbeam_channel::Sender<u64>,
+}
+
+impl Purge {
+    /// Whether everything that came before it is committed.
+    pub(crate) fn is_next(&self) -> bool {
+        self.events_ahead == 0 && self.settlements_ahead == 0
+    }
+
+    /// So many events and settlements went into a commit.
+    pub(crate) fn advance(&mut self, events: usize, settlements: usize) {
+        self.events_ahead = self.events_ahead.saturating_sub(events);
+        self.settlements_ahead = self.settlements_ahead.saturating_sub(settlements);
+    }
 }
 
 /// How far the outbox is in its life.

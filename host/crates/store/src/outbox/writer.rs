@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::commit::{Changes, Commit, CommitError, CommitFailure};
-use super::intake::{EVENT_BYTES_RESERVED, GROUP_EVENTS_MIN, Intake, Phase};
+use super::intake::{EVENT_BYTES_RESERVED, GROUP_EVENTS_MIN, Intake, Phase, Purge};
 use super::{CommitListener, Outcome, Shared};
 use crate::OpenStoreError;
 use crate::database::read_number;
@@ -56,6 +56,8 @@ pub(crate) struct Writer {
     /// Number of the last commit.
     pub(crate) number: u64,
     busy: bool,
+    /// The last commit was a purge.
+    purged_last: bool,
     /// Events settled by commits that the disk has not confirmed, and since when.
     unsaved: Vec<EventKey>,
     unsaved_since: Option<Instant>,
@@ -72,6 +74,7 @@ impl Writer {
             listener,
             number,
             busy: false,
+            purged_last: false,
             unsaved: Vec::new(),
             unsaved_since: None,
             redo: false,
@@ -98,6 +101,14 @@ impl Writer {
                         durable: durable || self.redo,
                         ..Batch::default()
                     };
+                    if self.is_purge_due(&intake) {
+                        // Alone in its commit, and never twice in a row while others wait.
+                        batch.purge = intake.purges.pop_front();
+                        batch.durable = true;
+                        self.purged_last = true;
+                        return Some(batch);
+                    }
+                    self.purged_last = false;
                     let count = intake.queue.len().min(COMMIT_EVENTS_MAX);
                     let intents: Vec<_> = intake.queue.drain(..count).collect();
                     intake.queue_since = (!intake.queue.is_empty()).then(Instant::now);
@@ -105,15 +116,14 @@ impl Writer {
                     let count = intake.settlements.len().min(COMMIT_SETTLEMENTS_MAX);
                     let settlements: Vec<_> = intake.settlements.drain(..count).collect();
                     intake.settlements_since = (!intake.settlements.is_empty()).then(Instant::now);
-                    if intents.is_empty() && settlements.is_empty() {
-                        batch.purge = intake.purges.pop_front();
+                    for purge in &mut intake.purges {
+                        purge.advance(intents.len(), settlements.len());
                     }
                     drop(intake);
-                    // A burial must not come back as pending, nor a purge in part.
-                    batch.durable |= batch.purge.is_some()
-                        || settlements
-                            .iter()
-                            .any(|settlement| matches!(settlement.outcome, Outcome::Buried(_)));
+                    // A burial must not come back as pending.
+                    batch.durable |= settlements
+                        .iter()
+                        .any(|settlement| matches!(settlement.outcome, Outcome::Buried(_)));
                     batch.add_events(intents, position);
                     batch.add_settlements(settlements);
                     return Some(batch);
@@ -127,6 +137,13 @@ impl Writer {
         }
     }
 
+    /// Whether the next commit is a purge. Under a steady load the queue is never empty, so a purge
+    /// takes turns with it once everything that came before is committed.
+    fn is_purge_due(&self, intake: &Intake) -> bool {
+        let is_idle = intake.queue.is_empty() && intake.settlements.is_empty();
+        (is_idle || !self.purged_last) && intake.purges.front().is_some_and(Purge::is_next)
+    }
+
     fn step(&self, intake: &Intake, now: Instant) -> Step {
         let closing = intake.phase != Phase::Open;
         if closing && self.gave_up {
@@ -137,6 +154,9 @@ impl Writer {
                 wait.saturating_sub(now.saturating_duration_since(since))
             })
         };
+        if self.is_purge_due(intake) {
+            return Step::Write(true);
+        }
         if !intake.queue.is_empty() {
             let wait = left(intake.queue_since, self.shared.config.commit_interval);
             let collect =
@@ -157,9 +177,6 @@ impl Writer {
             } else {
                 Step::Write(closing)
             };
-        }
-        if !intake.purges.is_empty() {
-            return Step::Write(true);
         }
         match self.unsaved_since {
             Some(since) => {

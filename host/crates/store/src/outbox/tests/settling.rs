@@ -1,5 +1,7 @@
 //! How events end, and what is kept beside them.
 
+use std::sync::atomic::AtomicBool;
+
 use domain::QueueName;
 
 use super::*;
@@ -149,4 +151,27 @@ fn a_slot_map_survives() {
     outbox.put_slot_map(RULE, map.clone()).unwrap();
     drop(outbox);
     assert_eq!(bench.open().0.slot_map(RULE).unwrap(), Some(map));
+}
+
+#[test]
+fn a_purge_does_not_wait_for_a_pause_of_the_load() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    for number in 0..10 {
+        connect(&outbox, RULE, &channel(number));
+    }
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let channel = channel(1);
+            // Faster than commits: the queue is never empty.
+            while !stopped.load(Ordering::Relaxed) {
+                let ticket = outbox.append_opened(Some(OTHER), &channel);
+                lose(&outbox, ticket, &channel);
+            }
+        });
+        let removed = outbox.discard(RULE);
+        stopped.store(true, Ordering::Relaxed);
+        assert_eq!(removed, 10);
+    });
 }
