@@ -1,8 +1,11 @@
-//! Builds the plugins that travel inside the binary.
+//! Builds the plugins that travel inside the binary, and lists the SDK for `plugin new`.
 //!
 //! They are components for `wasm32-wasip2`, so another cargo builds them, in a target folder of its
 //! own: the one that runs this script holds the lock of its own. That cargo must not see the settings
 //! of this build (target, flags, a clippy wrapper), hence the cleaned environment.
+
+#[path = "build/bundle.rs"]
+mod bundle;
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +16,14 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
-const PLUGINS: [&str; 2] = ["apsaramq-status", "cloudevents"];
+const PLUGINS: [&str; 6] = [
+    "apsaramq-status",
+    "aws-iot-lifecycle",
+    "cloudevents",
+    "emqx-events",
+    "filter",
+    "template",
+];
 
 /// What of the workspace ends up in a component.
 const SOURCES: [&str; 6] = [
@@ -52,6 +62,7 @@ fn main() -> Result<(), BuildPluginsError> {
             workspace.join(source).display()
         );
     }
+    bundle(&workspace, &out)?;
     check_target()?;
     build(&workspace, &out)?;
     let built = out.join("plugins").join(TARGET).join(PROFILE);
@@ -63,6 +74,29 @@ fn main() -> Result<(), BuildPluginsError> {
         })?;
     }
     Ok(())
+}
+
+/// Writes `bundle.rs`: the SDK and the contract as they go into a new plugin's folder.
+fn bundle(workspace: &Path, out: &Path) -> Result<(), BuildPluginsError> {
+    let manifest = out.join("sdk-Cargo.toml");
+    let standalone = bundle::standalone_manifest(workspace).map_err(BuildPluginsError)?;
+    fs::write(&manifest, standalone).map_err(|error| failed("write", &manifest, &error))?;
+    let sdk = bundle::files(&workspace.join("guest-sdk"), "sdk").map_err(BuildPluginsError)?;
+    let wit = bundle::files(&workspace.join("wit"), "wit").map_err(BuildPluginsError)?;
+    let sdk = sdk
+        .into_iter()
+        .map(|(name, path)| match name.as_str() {
+            "sdk/Cargo.toml" => (name, manifest.clone()),
+            _ => (name, path),
+        })
+        .collect();
+    let path = out.join("bundle.rs");
+    let text = bundle::source("SDK", sdk) + &bundle::source("WIT", wit);
+    fs::write(&path, text).map_err(|error| failed("write", &path, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> BuildPluginsError {
+    BuildPluginsError(format!("failed to {what} {}: {error}", path.display()))
 }
 
 fn folder(variable: &str) -> Result<PathBuf, BuildPluginsError> {

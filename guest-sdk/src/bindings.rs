@@ -9,7 +9,7 @@
 )]
 
 wit_bindgen::generate!({
-    path: "../wit",
+    path: "wit",
     world: "status-rule",
     pub_export_macro: true,
     export_macro_name: "export_status_rule",

@@ -1,6 +1,6 @@
 //! What an event says beside its fields.
 
-use crate::{Event, EventType};
+use crate::{CloseReason, Event, EventType};
 
 impl EventType {
     /// The name on the wire: `connect`, `disconnect` or `tcpclean`.
@@ -23,6 +23,12 @@ impl Event {
             .find_map(|(key, value)| (key == name).then_some(value.as_str()))
     }
 
+    /// Why the connection ended; none for a `connect`, or when this SDK is older than the reason.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        CloseReason::from_name(self.attribute("reason")?)
+    }
+
     /// The usual message keys: client id and channel id. A client id with a blank is left out, since
     /// `RocketMQ` splits keys at blanks; a channel id has none.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -34,29 +40,31 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Event, EventType};
-
-    fn event() -> Event {
-        Event {
-            event_type: EventType::Tcpclean,
-            client_id: "GID_A@@@d1".into(),
-            group_id: "GID_A".into(),
-            channel_id: "00".into(),
-            client_ip: "192.0.2.7:50312".into(),
-            time: 1,
-            sequence: 2,
-            event_id: "01".into(),
-            attributes: vec![
-                ("reason".into(), "kicked".into()),
-                ("node".into(), "n".into()),
-            ],
-        }
-    }
+    use crate::{CloseReason, EventType, testing};
 
     #[test]
     fn an_attribute_is_found_by_its_whole_name() {
-        assert_eq!(event().attribute("node"), Some("n"));
-        assert_eq!(event().attribute("nod"), None);
+        let event = testing::tcpclean().attribute("node", "n").build();
+        assert_eq!(event.attribute("node"), Some("n"));
+        assert_eq!(event.attribute("nod"), None);
+    }
+
+    #[test]
+    fn a_reason_that_is_not_known_is_none() {
+        let kicked = testing::tcpclean().attribute("reason", "kicked").build();
+        assert_eq!(kicked.close_reason(), Some(CloseReason::Kicked));
+        let new = testing::tcpclean().attribute("reason", "bored").build();
+        assert_eq!(new.close_reason(), None);
+        assert_eq!(testing::connect().build().close_reason(), None);
+    }
+
+    #[test]
+    fn a_client_id_with_a_blank_is_no_key() {
+        let event = testing::connect().client_id("GID_A@@@two words").build();
+        assert_eq!(
+            event.keys().collect::<Vec<_>>(),
+            [event.channel_id.as_str()]
+        );
     }
 
     #[test]

@@ -34,6 +34,15 @@ impl Object {
         self
     }
 
+    /// Adds `true` or `false`.
+    #[must_use]
+    pub fn boolean(mut self, name: &str, value: bool) -> Self {
+        self.name(name);
+        self.bytes
+            .extend_from_slice(if value { b"true" } else { b"false" });
+        self
+    }
+
     /// Adds an object.
     #[must_use]
     pub fn object(mut self, name: &str, value: Self) -> Self {
@@ -57,6 +66,14 @@ impl Object {
         write_text(&mut self.bytes, name);
         self.bytes.push(b':');
     }
+}
+
+/// Appends `text` to `out` as a JSON string with its quotes.
+pub fn quote(text: &str, out: &mut String) {
+    let mut bytes = std::mem::take(out).into_bytes();
+    write_text(&mut bytes, text);
+    // Text stays text: what is put in are whole characters and ASCII.
+    *out = String::from_utf8(bytes).unwrap_or_default();
 }
 
 /// Whether RFC 8259 wants `byte` escaped inside a string.

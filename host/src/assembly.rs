@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config};
 use crate::run_json::{self, Addresses, RunJson};
 use crate::senders::{self, Senders};
-use crate::{banner, built_in, metrics, open_files};
+use crate::{banner, built_in, compiled_code, metrics, open_files};
 
 /// Events that may wait for their commit: at 45,000 events/s almost three seconds of a stuck disk.
 const UNCOMMITTED_EVENTS_MAX: usize = 131_072;
@@ -157,10 +157,13 @@ async fn admin(
 ) -> anyhow::Result<AdminServer> {
     let token =
         ensure_admin_token(&config.node.data_dir).context("admin token cannot be read or made")?;
-    let (ready, measured) = (Arc::clone(&pipeline.control), Arc::clone(&pipeline.control));
+    let (ready_broker, measured) = (Arc::clone(broker), Arc::clone(&pipeline.control));
     let measured_broker = Arc::clone(broker);
     let probes = Probes {
-        not_ready: Box::new(move || ready.not_ready()),
+        not_ready: Box::new(move || {
+            let is_ending = ready_broker.is_shutting_down();
+            is_ending.then(|| "the host is shutting down".to_owned())
+        }),
         metrics: Box::new(move || {
             metrics::render(measured.metrics_text(), &measured_broker.stats().snapshot())
         }),
@@ -170,6 +173,7 @@ async fn admin(
         token: TokenHash::of(&token),
         component_bytes_max: usize::try_from(config.plugins.component_bytes_max)?,
         node: config.node.id.clone(),
+        instance: config.instance_id.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let control = Arc::clone(&pipeline.control);
@@ -210,6 +214,7 @@ fn pipeline_config(
             node: config.node.id.as_str().into(),
             instance: config.instance_id.as_str().into(),
         },
+        code: compiled_code::config(&config.node.data_dir),
         built_in: built_in::PLUGINS
             .iter()
             .map(|(name, bytes)| BuiltInPlugin { name, bytes })

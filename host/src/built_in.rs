@@ -2,14 +2,21 @@
 //!
 //! `build.rs` makes them. What becomes of them in the store is not decided here.
 
+macro_rules! plugin {
+    ($name:literal) => {
+        (
+            $name,
+            include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".wasm")),
+        )
+    };
+}
+
 /// Name and component of each.
 pub(crate) const PLUGINS: &[(&str, &[u8])] = &[
-    (
-        "apsaramq-status",
-        include_bytes!(concat!(env!("OUT_DIR"), "/apsaramq-status.wasm")),
-    ),
-    (
-        "cloudevents",
-        include_bytes!(concat!(env!("OUT_DIR"), "/cloudevents.wasm")),
-    ),
+    plugin!("apsaramq-status"),
+    plugin!("aws-iot-lifecycle"),
+    plugin!("cloudevents"),
+    plugin!("emqx-events"),
+    plugin!("filter"),
+    plugin!("template"),
 ];

@@ -1,17 +1,20 @@
 //! The command line: what can be typed, and everything but the host itself.
 //!
-//! Management commands are clients of the HTTP API; nothing here touches the store. `serve` only
+//! Management commands are clients of the HTTP API; only `outbox` touches the store. `serve` only
 //! loads the configuration: `main` starts the host.
 
 mod api;
 mod client;
 mod config_command;
 mod connection;
+mod dead_letter;
 mod failure;
 mod group;
 mod message;
+mod outbox;
 mod output;
 mod plugin;
+mod plugin_kit;
 mod rule;
 mod status;
 
@@ -67,12 +70,21 @@ enum Command {
     /// Clients and their connections.
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// Events that could not be mapped or sent: look at them, send them again, delete them.
+    #[command(subcommand)]
+    DeadLetter(dead_letter::DeadLetterCommand),
+    /// The files of a stopped host: are they sound, and mend them.
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     /// Read a RocketMQ topic back through the host. Commits no offsets.
     #[command(after_help = "Examples:
   rulemill messages --topic ClientStatus --from-start            what is there
   rulemill messages --topic ClientStatus --count 3 --timeout 30  the next three; exit 1 if fewer came
   rulemill messages --instance embedded --topic ClientStatus --from-start --json")]
     Messages(message::MessagesArgs),
+    /// Compile a component from stdin to stdout; the host runs this for each upload.
+    #[command(hide = true, name = crate::compiled_code::COMMAND)]
+    CompilePlugin,
     /// Show how the host and its rules are.
     #[command(after_help = "Examples:
   rulemill status
@@ -130,7 +142,13 @@ fn carry_out(cli: Cli) -> Result<Action, Failure> {
         Command::Plugin(command) => command.run(&connection)?,
         Command::Group(command) => command.run(&connection)?,
         Command::Client(command) => command.run(&connection)?,
+        Command::DeadLetter(command) => command.run(&connection)?,
+        Command::Outbox(command) => command.run(&connection)?,
         Command::Messages(arguments) => arguments.run(&connection)?,
+        Command::CompilePlugin => {
+            let code = plugin_runtime::compile_stdin(crate::compiled_code::LIMITS);
+            return Ok(Action::Done(ExitCode::from(code)));
+        }
         Command::Status { json } => {
             if json {
                 connection.prefer_json();

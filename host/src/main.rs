@@ -8,6 +8,7 @@ mod assembly;
 mod banner;
 mod built_in;
 mod cli;
+mod compiled_code;
 mod config;
 mod metrics;
 mod open_files;

@@ -34,8 +34,17 @@ fn write(text: &mut String, broker: &StatsSnapshot) -> std::fmt::Result {
         "# TYPE rulemill_connections gauge\nrulemill_connections {}",
         broker.online
     )?;
+    writeln!(text, "# TYPE rulemill_connects_refused counter")?;
+    for (reason, count) in &broker.refused {
+        writeln!(
+            text,
+            "rulemill_connects_refused_total{{reason=\"{}\"}} {count}",
+            reason.as_str()
+        )?;
+    }
+    let refused = broker.refused.iter().map(|(_, count)| count).sum();
     let counters = [
-        ("connections_refused", broker.refused),
+        ("connections_refused", refused),
         ("messages_received", broker.messages_received),
         ("messages_queued", broker.messages_queued),
         ("messages_dropped", broker.messages_dropped),

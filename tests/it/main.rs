@@ -4,21 +4,36 @@
 //! A test whose requirement the machine lacks is shown as ignored; with `RULEMILL_REQUIRE_ALL=1` it
 //! fails. `RULEMILL_TEST_SCALE=full` runs those under load in the size that the product promises.
 
+mod backlog;
+mod chaos;
+mod clock;
 mod crash;
+mod damage;
+mod dead_letters;
 mod demo;
+mod disk_full;
+mod full;
+mod isolation;
+mod kill_points;
 mod load;
+mod mass_disconnect;
 mod matrix;
 mod outage;
+mod plugin_kit;
+mod queues;
 mod readme;
 mod rules;
 mod serve;
+mod stages;
 mod swap;
+mod two_brokers;
 mod wrong_configuration;
 mod wrong_plugin;
 mod wrong_rule;
 
 use std::process::ExitCode;
 
+use acceptance::chaos::Kind;
 use acceptance::{host, java};
 use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -37,6 +52,8 @@ const fn case(name: &'static str, needs: &'static [Requirement], run: fn() -> Re
 
 const NONE: &[Requirement] = &[];
 const JAVA: &[Requirement] = &[Requirement::JavaRocketmq];
+const JAVA_AND_PAHO: &[Requirement] = &[Requirement::JavaRocketmq, Requirement::Paho];
+const JAVA_AND_MOUNTS: &[Requirement] = &[Requirement::JavaRocketmq, Requirement::Mounts];
 const CLIENTS: &[Requirement] = &[
     Requirement::JavaRocketmq,
     Requirement::Paho,
@@ -51,7 +68,20 @@ const CLIENTS_AND_ALI_ONS: &[Requirement] = &[
     Requirement::Mosquitto,
 ];
 
+const COMPONENTIZE_PY: &[Requirement] = &[Requirement::ComponentizePy];
+const COMPONENTIZE_QJS: &[Requirement] = &[Requirement::ComponentizeQjs];
+
 const CASES: &[Case] = &[
+    case("a_first_mapping_is_live_in_rust", NONE, || {
+        plugin_kit::first_mapping("rust")
+    }),
+    case("a_first_mapping_is_live_in_python", COMPONENTIZE_PY, || {
+        plugin_kit::first_mapping("python")
+    }),
+    case("a_first_mapping_is_live_in_javascript", COMPONENTIZE_QJS, || {
+        plugin_kit::first_mapping("javascript")
+    }),
+    case("a_watched_plugin_is_live_after_each_save", NONE, plugin_kit::watch),
     case(
         "the_demo_prints_exactly_its_22_messages",
         NONE,
@@ -101,6 +131,11 @@ const CASES: &[Case] = &[
     case("kill_9_of_the_host_loses_nothing_java", JAVA, || {
         crash::kill_and_restart("java")
     }),
+    case(
+        "a_damaged_outbox_loses_nothing_or_says_what_embedded",
+        NONE,
+        damage::single_bits,
+    ),
     case("a_swap_under_a_storm_loses_nothing_embedded", NONE, || {
         swap::under_storm("embedded")
     }),
@@ -151,6 +186,93 @@ const CASES: &[Case] = &[
         "the_readme_s_first_plugin_works",
         NONE,
         readme::first_plugin,
+    ),
+    case(
+        "a_mass_disconnect_in_an_outage_loses_no_tcpclean",
+        JAVA,
+        mass_disconnect::every_loss_is_told,
+    ),
+    case(
+        "a_full_share_refuses_only_its_group",
+        JAVA_AND_PAHO,
+        full::share,
+    ),
+    case("a_full_outbox_refuses_and_recovers", JAVA, full::outbox),
+    case(
+        "a_full_disk_refuses_and_loses_nothing_acknowledged",
+        JAVA_AND_MOUNTS,
+        disk_full::full,
+    ),
+    case(
+        "a_read_only_disk_refuses_and_loses_nothing_acknowledged",
+        JAVA_AND_MOUNTS,
+        disk_full::read_only,
+    ),
+    case(
+        "one_of_two_brokers_dies_and_returns",
+        JAVA,
+        two_brokers::one_killed,
+    ),
+    case(
+        "queues_come_and_vanish_under_load",
+        JAVA,
+        queues::come_and_vanish,
+    ),
+    case(
+        "a_rule_in_the_worst_state_hurts_no_other",
+        JAVA,
+        isolation::of_a_rule_in_the_worst_state,
+    ),
+    case(
+        "a_long_outage_s_backlog_is_bounded_and_drains",
+        JAVA,
+        backlog::of_a_long_outage,
+    ),
+    case(
+        "the_stages_of_an_event_are_timed",
+        JAVA,
+        stages::of_one_event,
+    ),
+    case(
+        "dead_letters_are_seen_replayed_and_deleted",
+        JAVA,
+        dead_letters::seen_replayed_and_deleted,
+    ),
+    case(
+        "too_many_dead_letters_pause_the_rule",
+        JAVA,
+        dead_letters::too_many_pause_the_rule,
+    ),
+    case(
+        "random_schedules_keep_every_promise_embedded",
+        NONE,
+        || chaos::schedules(Kind::Embedded),
+    ),
+    case("random_schedules_keep_every_promise_java", JAVA, || {
+        chaos::schedules(Kind::Java)
+    }),
+    case("kill_9_before_append_keeps_the_promises", NONE, || {
+        kill_points::rounds("before-append")
+    }),
+    case("kill_9_before_commit_keeps_the_promises", NONE, || {
+        kill_points::rounds("before-commit")
+    }),
+    case("kill_9_after_commit_keeps_the_promises", NONE, || {
+        kill_points::rounds("after-commit")
+    }),
+    case("kill_9_after_send_keeps_the_promises", NONE, || {
+        kill_points::rounds("after-send")
+    }),
+    case("kill_9_during_compaction_keeps_the_promises", NONE, || {
+        kill_points::rounds("compaction")
+    }),
+    case("kill_9_during_start_up_keeps_the_promises", NONE, || {
+        kill_points::rounds("start-up")
+    }),
+    case(
+        "a_restored_older_data_folder_goes_on_later",
+        JAVA,
+        clock::restored_folder,
     ),
 ];
 

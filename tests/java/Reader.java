@@ -53,10 +53,10 @@ public final class Reader {
         consumer.start();
         int code = 0;
         try {
-            TreeMap<Integer, List<MessageExt>> byQueue = read(consumer, topic, count, deadline);
-            for (List<MessageExt> messages : byQueue.values()) {
-                for (MessageExt message : messages) {
-                    out.println(line(message));
+            TreeMap<MessageQueue, List<MessageExt>> byQueue = read(consumer, topic, count, deadline);
+            for (Map.Entry<MessageQueue, List<MessageExt>> entry : byQueue.entrySet()) {
+                for (MessageExt message : entry.getValue()) {
+                    out.println(line(entry.getKey(), message));
                 }
             }
             out.flush();
@@ -69,10 +69,10 @@ public final class Reader {
         Runtime.getRuntime().halt(code);
     }
 
-    private static TreeMap<Integer, List<MessageExt>> read(
+    private static TreeMap<MessageQueue, List<MessageExt>> read(
             DefaultMQPullConsumer consumer, String topic, int count, long deadline) throws Exception {
         Map<MessageQueue, Long> next = new HashMap<>();
-        TreeMap<Integer, List<MessageExt>> byQueue = new TreeMap<>();
+        TreeMap<MessageQueue, List<MessageExt>> byQueue = new TreeMap<>();
         Set<String> events = new HashSet<>();
         Exception problem = null;
         int quietPasses = 0;
@@ -103,7 +103,7 @@ public final class Reader {
     }
 
     private static boolean drain(DefaultMQPullConsumer consumer, MessageQueue queue, Map<MessageQueue, Long> next,
-            TreeMap<Integer, List<MessageExt>> byQueue, Set<String> events) throws Exception {
+            TreeMap<MessageQueue, List<MessageExt>> byQueue, Set<String> events) throws Exception {
         boolean found = false;
         while (true) {
             PullResult result = consumer.pull(queue, "*", next.get(queue), 32);
@@ -113,15 +113,16 @@ public final class Reader {
             }
             for (MessageExt message : result.getMsgFoundList()) {
                 found = true;
-                byQueue.computeIfAbsent(queue.getQueueId(), id -> new ArrayList<>()).add(message);
+                byQueue.computeIfAbsent(queue, key -> new ArrayList<>()).add(message);
                 String event = message.getProperty("eventId");
                 events.add(event == null ? message.getMsgId() : event);
             }
         }
     }
 
-    private static String line(MessageExt message) {
+    private static String line(MessageQueue queue, MessageExt message) {
         StringBuilder out = new StringBuilder("{\"topic\":").append(quoted(message.getTopic()));
+        out.append(",\"broker\":").append(quoted(queue.getBrokerName()));
         out.append(",\"queueId\":").append(message.getQueueId());
         out.append(",\"queueOffset\":").append(message.getQueueOffset());
         out.append(",\"tag\":").append(message.getTags() == null ? "null" : quoted(message.getTags()));

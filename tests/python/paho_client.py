@@ -2,7 +2,7 @@
 
 usage: paho_client.py HOST PORT tcp|ws 3|5 CLIENT_ID KEEP_ALIVE_S
 
-Prints "connected" after CONNACK. The line "close" on stdin, or its end, disconnects cleanly; then it
+Prints "connected" after CONNACK, or "refused" with the reason code. The line "close" on stdin, or its end, disconnects cleanly; then it
 prints "closed" and exits. It never reconnects.
 """
 
@@ -26,7 +26,7 @@ def main() -> int:
     gone = threading.Event()
 
     def on_connect(_client, _userdata, _flags, reason, _properties):
-        print("refused" if reason.is_failure else "connected", flush=True)
+        print(f"refused {reason.value}" if reason.is_failure else "connected", flush=True)
 
     def on_disconnect(_client, _userdata, _flags, _reason, _properties):
         gone.set()

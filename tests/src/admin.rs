@@ -163,6 +163,19 @@ impl Admin {
         reply(request.send_json(body))
     }
 
+    /// DELETE.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub fn delete(&self, path: &str) -> Result<Reply> {
+        let request = self
+            .agent
+            .delete(format!("{}{path}", self.base))
+            .header("Authorization", self.bearer());
+        reply(request.call())
+    }
+
     /// Uploads a component as a new version of the plugin `name`.
     ///
     /// # Errors
@@ -225,6 +238,25 @@ impl Admin {
             .with_context(|| format!("no events.{name}"))
     }
 
+    /// Checks the sums of `/v1/status`, of all rules together and of each: what was observed was matched or not, and
+    /// what was recorded is still there or became something. Counts move while events do, so it asks for a while.
+    ///
+    /// # Errors
+    ///
+    /// When a sum does not hold; with the counts.
+    pub fn expect_conservation(&self) -> Result<()> {
+        let mut last = String::new();
+        let done = eventually("the sums to hold", Duration::from_secs(5), || {
+            let status = self.get("/v1/status")?.expect(200)?;
+            last.clone_from(&status.text);
+            let rules = status.at("/rules").as_array().cloned().unwrap_or_default();
+            let mut all = rules.iter().filter_map(|rule| rule.pointer("/events"));
+            let holds = sums_hold(status.at("/events")) && all.all(sums_hold);
+            Ok(holds.then_some(()))
+        });
+        done.with_context(|| format!("last counts: {last}"))
+    }
+
     /// Waits until a rule has the health.
     ///
     /// # Errors
@@ -258,6 +290,28 @@ impl Admin {
         });
         done.with_context(|| format!("last counts: {last}"))
     }
+}
+
+fn sums_hold(events: &Value) -> bool {
+    let sum = |names: &[&str]| -> Option<u64> {
+        names
+            .iter()
+            .map(|name| events.get(name).and_then(Value::as_u64))
+            .sum()
+    };
+    let became = [
+        "delivered",
+        "skipped",
+        "buried",
+        "expired",
+        "discarded",
+        "pending",
+    ];
+    let entered = sum(&["recorded", "replayed"]);
+    entered.is_some()
+        && entered == sum(&became)
+        && sum(&["observed"]) == sum(&["matched", "unmatched"])
+        && sum(&["matched"]) == sum(&["recordedSinceStart", "refused"])
 }
 
 fn reply(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply> {

@@ -1,4 +1,4 @@
-//! Components that the host must refuse or survive, built from `tests/fixtures/hostile`.
+//! Components for tests: those that the host must refuse or survive, built from `tests/fixtures/hostile`, and its own.
 
 use std::fs;
 use std::process::Command;
@@ -17,6 +17,19 @@ pub const CORE_MODULE: [u8; 8] = [0, b'a', b's', b'm', 1, 0, 0, 0];
 ///
 /// When it does not build.
 pub fn hostile(feature: Option<&str>) -> Result<Vec<u8>> {
+    component("hostile-plugin", feature)
+}
+
+/// Builds one of the plugins that the host brings.
+///
+/// # Errors
+///
+/// When it does not build.
+pub fn built_in(name: &str) -> Result<Vec<u8>> {
+    component(name, None)
+}
+
+fn component(package: &str, feature: Option<&str>) -> Result<Vec<u8>> {
     let target = places::target().join("fixtures");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
@@ -26,7 +39,7 @@ pub fn hostile(feature: Option<&str>) -> Result<Vec<u8>> {
             "--quiet",
             "--locked",
             "--package",
-            "hostile-plugin",
+            package,
             "--profile",
             "plugin",
         ])
@@ -42,6 +55,7 @@ pub fn hostile(feature: Option<&str>) -> Result<Vec<u8>> {
         "no fixture: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let path = target.join("wasm32-wasip2/plugin/hostile_plugin.wasm");
+    let name = package.replace('-', "_");
+    let path = target.join(format!("wasm32-wasip2/plugin/{name}.wasm"));
     fs::read(&path).with_context(|| format!("no {}", path.display()))
 }

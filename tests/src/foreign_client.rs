@@ -148,6 +148,22 @@ impl ForeignClient {
         Ok(Self { talker })
     }
 
+    /// Connects and expects to be refused; returns the code of MQTT 5 that the program tells.
+    ///
+    /// # Errors
+    ///
+    /// When it is accepted, or tells nothing. Only paho tells codes.
+    pub fn expect_refusal(way: Way, address: SocketAddr, client_id: &str) -> Result<u8> {
+        let talker = Talker::start(client_id, &mut way.command(address, client_id))?;
+        let line = talker.expect(
+            |line| line == "connected" || line.starts_with("refused "),
+            ANSWER_DEADLINE,
+        )?;
+        let code = line.strip_prefix("refused ").context("it was accepted")?;
+        code.parse()
+            .with_context(|| format!("no reason code: {code}"))
+    }
+
     /// DISCONNECT, and the end of the process.
     ///
     /// # Errors

@@ -42,6 +42,12 @@ pub struct HostSpec {
     pub java_name_server: Option<String>,
     /// Whether a rule may create its topic.
     pub create_topics: bool,
+    /// Whether there is an embedded RocketMQ; its files are in the data folder.
+    pub embedded: bool,
+    /// The data folder, if it is not to be beside the configuration.
+    pub data_dir: Option<PathBuf>,
+    /// Environment variables of the host.
+    pub environment: Vec<(String, String)>,
     /// More of the configuration file.
     pub extra: String,
 }
@@ -51,6 +57,9 @@ impl Default for HostSpec {
         Self {
             java_name_server: None,
             create_topics: true,
+            embedded: true,
+            data_dir: None,
+            environment: Vec::new(),
             extra: String::new(),
         }
     }
@@ -162,6 +171,7 @@ impl TestHost {
         command
             .args(["serve", "--config"])
             .arg(&config)
+            .envs(self.spec.environment.iter().cloned())
             .current_dir(self.folder.path());
         command
             .stdin(std::process::Stdio::null())
@@ -197,19 +207,22 @@ impl TestHost {
         let embedded = addresses
             .rocketmq_name_server
             .get("embedded")
-            .map(ToString::to_string)
-            .unwrap_or_default();
+            .map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
         let mut text = format!(
             "[node]\nid = \"test-node\"\ndata-dir = \"{}\"\n\
-             [mqtt]\ntcp = [{}]\nws = [{}]\n[admin]\nlisten = \"{}\"\n\
-             [rocketmq.instances.embedded]\nkind = \"embedded\"\nname-server-listen = \"{embedded}\"\n\
-             broker-listen = \"127.0.0.1:0\"\ncreate-topics = {}\n",
+             [mqtt]\ntcp = [{}]\nws = [{}]\n[admin]\nlisten = \"{}\"\n",
             self.data_dir().display(),
             list(&addresses.mqtt_tcp),
             list(&addresses.mqtt_ws),
             addresses.admin,
-            self.spec.create_topics,
         );
+        if self.spec.embedded {
+            text += &format!(
+                "[rocketmq.instances.embedded]\nkind = \"embedded\"\nname-server-listen = \"{embedded}\"\n\
+                 broker-listen = \"127.0.0.1:0\"\ncreate-topics = {}\n",
+                self.spec.create_topics
+            );
+        }
         if let Some(name_server) = &self.spec.java_name_server {
             text += &format!(
                 "[rocketmq.instances.java]\nkind = \"remote\"\nname-servers = [\"{name_server}\"]\n\
@@ -223,7 +236,42 @@ impl TestHost {
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        match &self.spec.data_dir {
+            Some(data_dir) => data_dir.clone(),
+            None => self.folder.path().join("data"),
+        }
+    }
+
+    /// What the next start is asked to be.
+    pub fn spec_mut(&mut self) -> &mut HostSpec {
+        &mut self.spec
+    }
+
+    /// Everything that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Whether the process is still there.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.process.is_some() && self.exit_status()?.is_none())
+    }
+
+    /// How it ended, if it ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.process {
+            Some(process) => process.ended(),
+            None => Ok(None),
+        }
     }
 
     /// A folder for the test's own files, removed with the host.

@@ -10,15 +10,22 @@
 )]
 
 pub mod admin;
+pub mod bare_client;
+pub mod bare_reader;
+pub mod chaos;
 pub mod cli;
+pub mod disk;
 pub mod event;
 pub mod eventually;
+pub mod figures;
 pub mod fixture;
 pub mod foreign_client;
 pub mod host;
 pub mod java;
 pub mod load;
+pub mod memory;
 pub mod message;
+pub mod metrics;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

@@ -41,6 +41,19 @@ pub struct StormSpec<'a> {
     pub clients: u32,
 }
 
+/// How many clean visits a churn makes.
+#[derive(Clone, Copy, Debug)]
+pub struct ChurnSpec<'a> {
+    /// Client ids start with it.
+    pub prefix: &'a str,
+    /// Visits: `connect`, `disconnect` and `tcpclean` each.
+    pub visits: u64,
+    /// Different client ids, used in turn.
+    pub clients: u64,
+    /// Visits at the same time; at most half of `clients`.
+    pub parallel: u64,
+}
+
 /// A running load tool.
 #[derive(Debug)]
 pub struct Load {
@@ -102,7 +115,24 @@ impl Load {
         })
     }
 
-    /// Waits for the storm's end.
+    /// Starts a churn: clean visits as fast as the host takes them.
+    ///
+    /// # Errors
+    ///
+    /// When the tool cannot be started.
+    pub fn churn(address: SocketAddr, spec: ChurnSpec<'_>) -> Result<Self> {
+        let mut command = Command::new(cli::beside("load")?);
+        command.args(["churn", &address.to_string(), spec.prefix]);
+        command.args([spec.visits, spec.clients, spec.parallel].map(|number| number.to_string()));
+        let talker = Talker::start("the load tool", &mut command)?;
+        Ok(Self {
+            talker,
+            // The slowest host that was seen makes 300 visits a second.
+            patience: Duration::from_secs(120 + spec.visits / 300),
+        })
+    }
+
+    /// Waits for the end of a storm or churn.
     ///
     /// # Errors
     ///

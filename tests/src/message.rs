@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Message {
     /// The topic.
     pub topic: String,
+    /// The broker of the queue; third-party readers say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker: Option<String>,
     /// The queue.
     pub queue_id: i32,
     /// The place in the queue.
@@ -32,7 +35,7 @@ pub struct Message {
     pub stored_at: Option<u64>,
 }
 
-/// Reads lines that a reader printed, in the order of queue and offset.
+/// Reads lines that a reader printed, in the order of broker, queue and offset.
 ///
 /// # Errors
 ///
@@ -42,6 +45,12 @@ pub fn parse_lines(text: &str) -> Result<Vec<Message>> {
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         messages.push(serde_json::from_str(line).with_context(|| format!("no message: {line}"))?);
     }
-    messages.sort_by_key(|message: &Message| (message.queue_id, message.queue_offset));
+    messages.sort_by_cached_key(|message: &Message| {
+        (
+            message.broker.clone(),
+            message.queue_id,
+            message.queue_offset,
+        )
+    });
     Ok(messages)
 }

@@ -2,7 +2,10 @@
 //!
 //! Delivery is at least once, so a message may come again; order and counts are judged on first
 //! occurrences. A client's events must be in one queue, with growing sequences, times that never go
-//! back, and channels that open once, close once and never overlap.
+//! back, and channels that open once, close once and never overlap. Where a rule may move between topics or
+//! queues, order is judged by the broker's time of storage.
+
+mod sums;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,8 @@ use anyhow::{Context, Result, ensure};
 use crate::event::{Event, EventType};
 use crate::message::Message;
 
+pub use sums::conservation;
+
 /// First occurrences, by client.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -18,6 +23,19 @@ pub struct Verdict {
     pub clients: BTreeMap<String, Vec<Event>>,
     /// Messages that came again.
     pub repeated: usize,
+    /// When they were stored, UNIX milliseconds, ascending; empty if the reader does not say.
+    pub repeated_at: Vec<u64>,
+}
+
+/// What order is promised to the consumer of a rule's topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A client's events are in one queue of each topic, and across topics in the order of storage.
+    OneQueue,
+    /// They are in the order of storage, whatever the queue.
+    ByStorage,
+    /// They are in order within each queue.
+    WithinQueues,
 }
 
 /// How many first occurrences of each type.
@@ -50,6 +68,7 @@ pub fn judge(messages: &[Message]) -> Result<Verdict> {
                     event.event_id
                 );
                 verdict.repeated += 1;
+                verdict.repeated_at.extend(event.stored_at);
             }
             None => verdict
                 .clients
@@ -59,30 +78,142 @@ pub fn judge(messages: &[Message]) -> Result<Verdict> {
         }
     }
     for (client, events) in &verdict.clients {
-        follow(events).with_context(|| {
-            let story: Vec<String> = events
-                .iter()
-                .map(|event| {
-                    format!(
-                        "{} {} {}",
-                        event.sequence,
-                        event.event_type.name(),
-                        event.channel_id
-                    )
-                })
-                .collect();
-            format!("client {client}: {}", story.join(", "))
-        })?;
+        follow(events).with_context(|| told(client, events))?;
+    }
+    verdict.repeated_at.sort_unstable();
+    Ok(verdict)
+}
+
+/// Where and when an event was stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    topic: String,
+    broker: Option<String>,
+    queue_id: i32,
+    offset: i64,
+    at: u64,
+}
+
+impl Place {
+    fn of(message: &Message) -> Result<Self> {
+        Ok(Self {
+            topic: message.topic.clone(),
+            broker: message.broker.clone(),
+            queue_id: message.queue_id,
+            offset: message.queue_offset,
+            at: message.stored_at.context("no time of storage")?,
+        })
+    }
+
+    fn is_same_queue(&self, other: &Self) -> bool {
+        (&self.topic, &self.broker, self.queue_id) == (&other.topic, &other.broker, other.queue_id)
+    }
+
+    /// Whether a consumer certainly gets this one after the other.
+    fn is_after(&self, other: &Self, order: Order) -> bool {
+        if self.is_same_queue(other) {
+            return self.offset > other.offset;
+        }
+        order != Order::WithinQueues && self.at > other.at
+    }
+}
+
+/// As [`judge`] for a rule whose clients may move: reads `messages` of all its topics.
+///
+/// # Errors
+///
+/// Says which promise is broken, by which client.
+pub fn judge_moved(messages: &[Message], order: Order) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    let mut firsts: BTreeMap<String, (Place, Event)> = BTreeMap::new();
+    for message in messages {
+        let (place, event) = (Place::of(message)?, Event::read(message)?);
+        let identity = |it: &Event| (it.client_id.clone(), it.sequence, it.event_type);
+        let Some((first, known)) = firsts.get_mut(&event.event_id) else {
+            firsts.insert(event.event_id.clone(), (place, event));
+            continue;
+        };
+        ensure!(
+            identity(known) == identity(&event),
+            "event id {} names two events",
+            event.event_id
+        );
+        let is_earlier = if first.is_same_queue(&place) {
+            place.offset < first.offset
+        } else {
+            place.at < first.at
+        };
+        verdict.repeated += 1;
+        verdict.repeated_at.push(first.at.max(place.at));
+        if is_earlier {
+            *first = place;
+            known.queue_id = event.queue_id;
+        }
+    }
+    verdict.repeated_at.sort_unstable();
+    let mut clients: BTreeMap<String, Vec<(Place, Event)>> = BTreeMap::new();
+    for (place, event) in firsts.into_values() {
+        let client = clients.entry(event.client_id.clone()).or_default();
+        client.push((place, event));
+    }
+    for (client, mut placed) in clients {
+        placed.sort_by_key(|(_, event)| event.sequence);
+        let (places, events): (Vec<Place>, Vec<Event>) = placed.into_iter().unzip();
+        in_order(&places, order).with_context(|| told(&client, &events))?;
+        follow_channels(&events).with_context(|| told(&client, &events))?;
+        verdict.clients.insert(client, events);
     }
     Ok(verdict)
 }
 
+/// Places of one client's events by sequence.
+fn in_order(places: &[Place], order: Order) -> Result<()> {
+    for (index, place) in places.iter().enumerate() {
+        for later in places.iter().skip(index + 1) {
+            ensure!(
+                !place.is_after(later, order),
+                "stored in the wrong order: {place:?} before {later:?}"
+            );
+            ensure!(
+                order != Order::OneQueue
+                    || place.topic != later.topic
+                    || place.is_same_queue(later),
+                "events in two queues of one topic: {place:?}, {later:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn told(client: &str, events: &[Event]) -> String {
+    let story: Vec<String> = events
+        .iter()
+        .map(|event| {
+            format!(
+                "{} {} {}",
+                event.sequence,
+                event.event_type.name(),
+                event.channel_id
+            )
+        })
+        .collect();
+    format!("client {client}: {}", story.join(", "))
+}
+
 fn follow(events: &[Event]) -> Result<()> {
+    for pair in events.windows(2) {
+        if let [first, second] = pair {
+            ensure!(first.queue_id == second.queue_id, "events in two queues");
+        }
+    }
+    follow_channels(events)
+}
+
+fn follow_channels(events: &[Event]) -> Result<()> {
     let mut open: Option<(&str, bool)> = None;
     for (index, event) in events.iter().enumerate() {
         let earlier = events.get(..index).unwrap_or_default();
         if let Some(last) = earlier.last() {
-            ensure!(last.queue_id == event.queue_id, "events in two queues");
             ensure!(
                 last.sequence < event.sequence,
                 "sequence {} is not in order",
@@ -188,59 +319,4 @@ impl Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::follow;
-    use crate::event::{Event, EventType, Format};
-
-    fn events(story: &[(u64, &str, &str)]) -> Vec<Event> {
-        let event = |&(sequence, name, channel): &(u64, &str, &str)| Event {
-            event_id: sequence.to_string(),
-            sequence,
-            event_type: EventType::read(name).unwrap(),
-            client_id: "GID_A@@@d".to_owned(),
-            channel_id: channel.to_owned(),
-            time: sequence,
-            format: Format::Apsaramq,
-            synthetic: None,
-            queue_id: 0,
-            stored_at: None,
-        };
-        story.iter().map(event).collect()
-    }
-
-    #[test]
-    fn a_clean_close_a_loss_and_a_take_over_are_right() {
-        let story = [
-            (1, "connect", "a"),
-            (2, "disconnect", "a"),
-            (3, "tcpclean", "a"),
-            (5, "connect", "b"),
-            (6, "tcpclean", "b"),
-            (7, "connect", "c"),
-        ];
-        follow(&events(&story)).unwrap();
-    }
-
-    #[test]
-    fn broken_stories_are_found() {
-        let broken: [&[(u64, &str, &str)]; 6] = [
-            &[(1, "tcpclean", "a")],
-            &[(1, "connect", "a"), (2, "connect", "b")],
-            &[(1, "connect", "a"), (2, "tcpclean", "b")],
-            &[(2, "connect", "a"), (1, "tcpclean", "a")],
-            &[
-                (1, "connect", "a"),
-                (2, "tcpclean", "a"),
-                (3, "connect", "a"),
-            ],
-            &[
-                (1, "connect", "a"),
-                (2, "disconnect", "a"),
-                (3, "disconnect", "a"),
-            ],
-        ];
-        for story in broken {
-            assert!(follow(&events(story)).is_err(), "{story:?}");
-        }
-    }
-}
+mod tests;

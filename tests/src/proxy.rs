@@ -1,25 +1,49 @@
-//! A TCP proxy that can be cut and restored, and a pair of them before a RocketMQ.
+//! A TCP proxy that can be cut, restored and told to do harm, and a pair of them before a RocketMQ.
 //!
 //! RocketMQ's name server tells clients where the broker is, past any proxy. So the proxy before the
 //! name server rewrites the broker's address in its answers. Both addresses have the same length,
 //! so no length field changes.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+mod link;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// Frames of RocketMQ larger than this are a fault of the reader.
-const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+use link::{Framing, Link, Orders};
 
-/// Text to look for in the server's frames, and what to put there.
-type Rewrite = Option<(Vec<u8>, Vec<u8>)>;
+/// One way of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What the client says.
+    ToServer,
+    /// What the server answers.
+    ToClient,
+}
+
+/// What happens to everything that goes one way, on old and new connections alike.
+///
+/// A frame is one of RocketMQ; a proxy for something else takes what one read gave for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It comes so much later, in order.
+    Delay(Duration),
+    /// At most so many bytes a second, one at least.
+    Throttle(u64),
+    /// It is accepted and kept until the fault ends; then it goes on, if the connection is still there.
+    Stall,
+    /// Whole frames vanish.
+    Drop,
+    /// Of the next frame only so many bytes pass, never all; then its connection ends. This happens once.
+    CutFrame(usize),
+}
 
 /// Everything open, so that a cut reaches it.
 #[derive(Debug, Default)]
 struct Links {
-    open: Vec<TcpStream>,
+    open: Vec<Link>,
     is_cut: bool,
 }
 
@@ -28,8 +52,9 @@ struct Links {
 pub struct Proxy {
     address: SocketAddr,
     target: SocketAddr,
-    rewrite: Rewrite,
+    framing: Framing,
     links: Arc<Mutex<Links>>,
+    orders: Arc<Orders>,
 }
 
 impl Proxy {
@@ -39,10 +64,10 @@ impl Proxy {
     ///
     /// When it cannot listen.
     pub fn start(target: &str) -> Result<Self> {
-        Self::start_rewriting(target, None)
+        Self::start_framed(target, Framing::None)
     }
 
-    fn start_rewriting(target: &str, rewrite: Rewrite) -> Result<Self> {
+    fn start_framed(target: &str, framing: Framing) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let target = target
             .parse()
@@ -50,8 +75,9 @@ impl Proxy {
         let proxy = Self {
             address: listener.local_addr()?,
             target,
-            rewrite,
+            framing,
             links: Arc::default(),
+            orders: Arc::default(),
         };
         proxy.accept(listener);
         Ok(proxy)
@@ -63,13 +89,29 @@ impl Proxy {
         self.address.to_string()
     }
 
+    /// Does harm to one direction until [`Proxy::heal`], instead of what it did to it before.
+    pub fn harm(&self, direction: Direction, fault: Fault) {
+        self.orders.give(direction, Some(fault));
+    }
+
+    /// Does no harm any more. A cut stays.
+    pub fn heal(&self) {
+        self.orders.give(Direction::ToServer, None);
+        self.orders.give(Direction::ToClient, None);
+    }
+
+    /// How many frames it dropped or cut since its start.
+    #[must_use]
+    pub fn harmed(&self) -> u64 {
+        self.orders.harmed()
+    }
+
     /// Ends every connection and refuses new ones.
     pub fn cut(&self) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.is_cut = true;
-        for stream in links.open.drain(..) {
-            // One that is gone already need not be ended.
-            drop(stream.shutdown(Shutdown::Both));
+        for link in links.open.drain(..) {
+            link.end();
         }
         drop(links);
         // Wakes the accepting thread, which then stops listening.
@@ -83,10 +125,9 @@ impl Proxy {
     /// When the port was taken meanwhile.
     pub fn restore(&self) -> Result<()> {
         let what = format!("port {} to listen again", self.address.port());
-        let listener =
-            crate::eventually::eventually(&what, std::time::Duration::from_secs(5), || {
-                Ok(TcpListener::bind(self.address).ok())
-            })?;
+        let listener = crate::eventually::eventually(&what, Duration::from_secs(5), || {
+            Ok(TcpListener::bind(self.address).ok())
+        })?;
         self.links
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -96,21 +137,23 @@ impl Proxy {
     }
 
     fn accept(&self, listener: TcpListener) {
-        let (target, rewrite, links) = (self.target, self.rewrite.clone(), Arc::clone(&self.links));
+        let (target, framing) = (self.target, self.framing.clone());
+        let (links, orders) = (Arc::clone(&self.links), Arc::clone(&self.orders));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let mut open = links.lock().unwrap_or_else(PoisonError::into_inner);
-                if open.is_cut {
+                let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
+                if links.is_cut {
                     return;
                 }
                 // A server that is not there looks like one that hangs up.
                 let Ok(server) = TcpStream::connect(target) else {
                     continue;
                 };
-                let Ok(ends) = couple(client, server, rewrite.clone()) else {
+                let Ok(link) = Link::start([client, server], framing.clone(), &orders) else {
                     continue;
                 };
-                open.open.extend(ends);
+                links.open.retain(|link| !link.is_over());
+                links.open.push(link);
             }
         });
     }
@@ -119,65 +162,6 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.cut();
-    }
-}
-
-fn couple(client: TcpStream, server: TcpStream, rewrite: Rewrite) -> io::Result<[TcpStream; 2]> {
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let ends = [client.try_clone()?, server.try_clone()?];
-    let (client_out, server_out) = (client.try_clone()?, server.try_clone()?);
-    std::thread::spawn(move || {
-        until_end(client, server_out, |from, to| io::copy(from, to).map(drop));
-    });
-    std::thread::spawn(move || {
-        until_end(server, client_out, |from, to| match &rewrite {
-            None => io::copy(from, to).map(drop),
-            Some((old, new)) => copy_frames(from, to, old, new),
-        });
-    });
-    Ok(ends)
-}
-
-fn until_end(
-    mut from: TcpStream,
-    mut to: TcpStream,
-    copy: impl Fn(&mut TcpStream, &mut TcpStream) -> io::Result<()>,
-) {
-    // Any end of one side is the end of both; a fault is one as well.
-    drop(copy(&mut from, &mut to));
-    drop(from.shutdown(Shutdown::Both));
-    drop(to.shutdown(Shutdown::Both));
-}
-
-fn copy_frames(from: &mut TcpStream, to: &mut TcpStream, old: &[u8], new: &[u8]) -> io::Result<()> {
-    loop {
-        let mut length = [0; 4];
-        from.read_exact(&mut length)?;
-        let size = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if size > FRAME_BYTES_MAX {
-            return Err(io::Error::other("a frame beyond all reason"));
-        }
-        let mut frame = vec![0; size];
-        from.read_exact(&mut frame)?;
-        replace(&mut frame, old, new);
-        to.write_all(&length)?;
-        to.write_all(&frame)?;
-    }
-}
-
-/// Replaces `old` by `new` everywhere; both have the same length.
-fn replace(frame: &mut [u8], old: &[u8], new: &[u8]) {
-    let places: Vec<usize> = frame
-        .windows(old.len())
-        .enumerate()
-        .filter(|(_, window)| *window == old)
-        .map(|(place, _)| place)
-        .collect();
-    for place in places {
-        if let Some(target) = frame.get_mut(place..place + new.len()) {
-            target.copy_from_slice(new);
-        }
     }
 }
 
@@ -195,7 +179,7 @@ impl RocketmqProxy {
     ///
     /// When they cannot listen.
     pub fn start(name_server: &str, broker: &str) -> Result<Self> {
-        let broker_proxy = Proxy::start(broker)?;
+        let broker_proxy = Proxy::start_framed(broker, Framing::Rocketmq(None))?;
         let (old, new) = (
             broker.as_bytes().to_vec(),
             broker_proxy.address().into_bytes(),
@@ -205,9 +189,9 @@ impl RocketmqProxy {
             "{broker} and {} differ in length",
             broker_proxy.address()
         );
-        let name_server = Proxy::start_rewriting(name_server, Some((old, new)))?;
+        let framing = Framing::Rocketmq(Some((old, new)));
         Ok(Self {
-            name_server,
+            name_server: Proxy::start_framed(name_server, framing)?,
             broker: broker_proxy,
         })
     }
@@ -216,6 +200,24 @@ impl RocketmqProxy {
     #[must_use]
     pub fn name_server(&self) -> String {
         self.name_server.address()
+    }
+
+    /// The proxy before the name server.
+    #[must_use]
+    pub fn name_server_link(&self) -> &Proxy {
+        &self.name_server
+    }
+
+    /// The proxy before the broker.
+    #[must_use]
+    pub fn broker_link(&self) -> &Proxy {
+        &self.broker
+    }
+
+    /// Both do no harm any more. A cut stays.
+    pub fn heal(&self) {
+        self.name_server.heal();
+        self.broker.heal();
     }
 
     /// Cuts both off.
@@ -236,40 +238,4 @@ impl RocketmqProxy {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-
-    use super::Proxy;
-
-    fn answers(proxy: &Proxy) -> bool {
-        let Ok(mut stream) = TcpStream::connect(proxy.address()) else {
-            return false;
-        };
-        let mut byte = [0];
-        stream
-            .write_all(b"x")
-            .and_then(|()| stream.read_exact(&mut byte))
-            .is_ok()
-    }
-
-    #[test]
-    fn a_cut_proxy_refuses_until_it_is_restored() {
-        let echo = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let target = echo.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            for mut stream in echo.incoming().map_while(Result::ok) {
-                let mut byte = [0];
-                if stream.read_exact(&mut byte).is_ok() {
-                    drop(stream.write_all(&byte));
-                }
-            }
-        });
-        let proxy = Proxy::start(&target).unwrap();
-        assert!(answers(&proxy));
-        proxy.cut();
-        assert!(!answers(&proxy));
-        proxy.restore().unwrap();
-        assert!(answers(&proxy));
-    }
-}
+mod tests;

@@ -41,7 +41,91 @@ pub fn java(
     parse_lines(&ran.stdout)
 }
 
-/// The same by ali-ons, which cannot read the embedded server.
+/// How long a queue is.
+#[derive(Clone, Debug)]
+pub struct QueueLength {
+    /// Its broker.
+    pub broker: String,
+    /// Its number there.
+    pub queue_id: u32,
+    /// Its lowest offset.
+    pub first: u64,
+    /// The offset of the next message.
+    pub end: u64,
+}
+
+impl QueueLength {
+    /// How many messages it holds.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.end.saturating_sub(self.first)
+    }
+}
+
+/// What a sample tells of a message.
+#[derive(Clone, Debug)]
+pub struct Sampled {
+    /// The first key.
+    pub client_id: String,
+    /// The second key.
+    pub channel_id: String,
+    /// The tag.
+    pub tag: String,
+    /// The property `sequence`.
+    pub sequence: u64,
+    /// The property `eventId`.
+    pub event_id: String,
+}
+
+/// The lengths of a topic's queues, and of each queue `windows` stretches of `length` messages, by the Java client:
+/// for topics that are too long to be read.
+///
+/// # Errors
+///
+/// When the topic cannot be read.
+pub fn java_sample(
+    name_server: &str,
+    topic: &str,
+    windows: u32,
+    length: u32,
+) -> Result<(Vec<QueueLength>, Vec<Vec<Sampled>>)> {
+    let class_path = java_rocketmq::compiled("Offsets")?;
+    let home = tempfile::tempdir()?;
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-Duser.home={}", home.path().display()))
+        .args(["-cp", &class_path, "Offsets", name_server, topic])
+        .args([windows.to_string(), length.to_string()]);
+    let ran = cli::run_command(&mut command)?
+        .expect(0)
+        .context("the sampling reader failed")?;
+    let (mut queues, mut samples) = (Vec::new(), Vec::new());
+    for line in ran.stdout.lines() {
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["queue", broker, queue_id, first, end] => queues.push(QueueLength {
+                broker: (*broker).to_owned(),
+                queue_id: queue_id.parse()?,
+                first: first.parse()?,
+                end: end.parse()?,
+            }),
+            ["window"] => samples.push(Vec::new()),
+            [client_id, channel_id, tag, sequence, event_id] => {
+                let window = samples.last_mut().context("a message in no window")?;
+                window.push(Sampled {
+                    client_id: (*client_id).to_owned(),
+                    channel_id: (*channel_id).to_owned(),
+                    tag: (*tag).to_owned(),
+                    sequence: sequence.parse()?,
+                    event_id: (*event_id).to_owned(),
+                });
+            }
+            _ => anyhow::bail!("not a line of the sampling reader: {line}"),
+        }
+    }
+    Ok((queues, samples))
+}
+
+/// As [`java`] by ali-ons, which cannot read the embedded server.
 ///
 /// # Errors
 ///
@@ -64,7 +148,7 @@ pub fn ali_ons(
     parse_lines(&ran.stdout)
 }
 
-/// The same by `rulemill messages`, exactly `count` of them.
+/// As [`java`] by `rulemill messages`, exactly `count` of them.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! What the writer promises: order, escapes, no spaces.
 
-use super::Object;
+use super::{Object, quote};
 
 fn text(object: Object) -> String {
     String::from_utf8(object.finish()).unwrap()
@@ -29,6 +29,21 @@ fn numbers_are_exact_at_their_ends() {
             format!("{{\"n\":{number}}}")
         );
     }
+}
+
+#[test]
+fn booleans_are_words() {
+    let object = Object::with_capacity(0)
+        .boolean("a", true)
+        .boolean("b", false);
+    assert_eq!(text(object), r#"{"a":true,"b":false}"#);
+}
+
+#[test]
+fn a_quoted_text_goes_behind_what_is_there() {
+    let mut out = "é: ".to_owned();
+    quote("\"🦀\"\n", &mut out);
+    assert_eq!(out, "é: \"\\\"🦀\\\"\\n\"");
 }
 
 #[test]

@@ -99,6 +99,11 @@ impl Api {
             .map(drop)
     }
 
+    /// Deletes several things and says what became of it.
+    pub(super) fn delete_many(&self, path: &str) -> Result<Value, Failure> {
+        read_json(self.send(self.request(Method::DELETE, path), (), ANSWER_TIMEOUT)?)
+    }
+
     /// Uploads a component.
     pub(super) fn push(&self, path: &str, bytes: &[u8]) -> Result<Value, Failure> {
         let request = self

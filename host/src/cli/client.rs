@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, field, items, print_json, talk};
+use super::output::{Cell, Table, field, items, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
@@ -95,17 +95,13 @@ fn list(connection: &Connection, page: &Value) -> Result<(), Failure> {
 }
 
 fn table(clients: &[Value]) -> Result<(), Failure> {
-    let mut table = Table::new(&["CLIENT", "ONLINE", "PROTOCOL", "ADDRESS", "USER", "CHANNEL"]);
-    for client in clients {
-        let places = [
-            "/clientId",
-            "/online",
-            "/protocol",
-            "/clientIp",
-            "/username",
-            "/channelId",
-        ];
-        table.row(places.map(|place| field(client, place)).to_vec());
-    }
-    table.print()
+    let columns = [
+        ("CLIENT", Cell::At("/clientId")),
+        ("ONLINE", Cell::At("/online")),
+        ("PROTOCOL", Cell::At("/protocol")),
+        ("ADDRESS", Cell::At("/clientIp")),
+        ("USER", Cell::At("/username")),
+        ("CHANNEL", Cell::At("/channelId")),
+    ];
+    Table::of(&columns, clients).print()
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::api::encode;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Consent, Table, field, print_json, talk};
+use super::output::{Cell, Consent, Table, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GroupCommand {
@@ -60,9 +60,5 @@ fn show(connection: &Connection, groups: &[Value]) -> Result<(), Failure> {
     if connection.is_json() {
         return print_json(&Value::Array(groups.to_vec()));
     }
-    let mut table = Table::new(&["GROUP"]);
-    groups
-        .iter()
-        .for_each(|group| table.row(vec![field(group, "/groupId")]));
-    table.print()
+    Table::of(&[("GROUP", Cell::At("/groupId"))], groups).print()
 }

@@ -76,6 +76,18 @@ fn ask(question: &str, terminal: Option<impl BufRead>) -> Result<(), Failure> {
     }
 }
 
+/// What a column shows of each item of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cell {
+    /// The field at this JSON pointer.
+    At(&'static str),
+    /// What is made of several fields.
+    Of(fn(&Value) -> String),
+}
+
+/// A heading and what is under it.
+pub(super) type Column = (&'static str, Cell);
+
 /// Rows under headings, in columns.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -83,14 +95,21 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(headings: &[&str]) -> Self {
-        Self {
-            rows: vec![headings.iter().map(|text| (*text).to_owned()).collect()],
-        }
+    /// One row per item.
+    pub(super) fn of(columns: &[Column], items: &[Value]) -> Self {
+        let headings = columns.iter().map(|(heading, _)| (*heading).to_owned());
+        let mut rows = vec![headings.collect()];
+        rows.extend(items.iter().map(|item| cells(columns, item).collect()));
+        Self { rows }
     }
 
-    pub(super) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    /// One item: a line for each of `columns`, the heading before what belongs to it.
+    pub(super) fn details(columns: &[Column], item: &Value) -> Self {
+        let headings = columns.iter().map(|(heading, _)| (*heading).to_owned());
+        let rows = headings.zip(cells(columns, item));
+        Self {
+            rows: rows.map(|(heading, cell)| vec![heading, cell]).collect(),
+        }
     }
 
     pub(super) fn print(&self) -> Result<(), Failure> {
@@ -117,6 +136,13 @@ impl Table {
         };
         self.rows.iter().map(line).collect()
     }
+}
+
+fn cells(columns: &[Column], item: &Value) -> impl Iterator<Item = String> {
+    columns.iter().map(|(_, cell)| match cell {
+        Cell::At(place) => field(item, place),
+        Cell::Of(make) => make(item),
+    })
 }
 
 /// The text of a field of an answer; `-` if there is none. `place` is a JSON pointer.
@@ -150,13 +176,19 @@ pub(super) fn printable(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Consent, Table, ask, field};
+    use super::{Cell, Consent, Table, ask, field};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(&["ID", "STATUS"]);
-        table.row(vec!["long-name".to_owned(), "ok".to_owned()]);
-        assert_eq!(table.lines(), ["ID         STATUS", "long-name  ok"]);
+        let columns = [
+            ("ID", Cell::At("/id")),
+            ("STATUS", Cell::Of(|item| field(item, "/ok").to_uppercase())),
+        ];
+        let item = json!({ "id": "long-name", "ok": "yes" });
+        let table = Table::of(&columns, std::slice::from_ref(&item));
+        assert_eq!(table.lines(), ["ID         STATUS", "long-name  YES"]);
+        let details = Table::details(&columns, &item);
+        assert_eq!(details.lines(), ["ID      long-name", "STATUS  YES"]);
     }
 
     #[test]

@@ -3,19 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::encode;
 use super::connection::Connection;
-use super::failure::{Exit, Failure};
-use super::output::{Consent, Table, field, print_json, talk};
-
-/// No component that a host takes is larger.
-const COMPONENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+use super::failure::Failure;
+use super::output::{Cell, Consent, Table, print_json, talk};
+use super::plugin_kit::{KitCommand, Manifest, read_component};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    #[command(flatten)]
+    Kit(KitCommand),
     /// Upload a component as a new version of a plugin. Rules that follow `latest` switch to it.
     #[command(after_help = "Examples:
   rulemill plugin push target/wasm32-wasip2/release/my_mapping.wasm    the name is my-mapping
@@ -46,34 +45,24 @@ pub(super) enum PluginCommand {
     },
 }
 
-/// The part of `plugin.toml` that is needed here.
-#[derive(Debug, Deserialize)]
-struct PluginToml {
-    name: String,
-    component: PathBuf,
-}
-
 impl PluginCommand {
     pub(super) fn run(self, connection: &Connection) -> Result<(), Failure> {
         match self {
+            Self::Kit(command) => command.run(connection),
             Self::Push { file, name } => push(connection, file, name),
             Self::List => {
                 let plugins = connection.api()?.list("/v1/plugins")?;
                 if connection.is_json() {
                     return print_json(&Value::Array(plugins));
                 }
-                let mut table = Table::new(&["PLUGIN", "LATEST", "VERSIONS", "SIZE", "DIGEST"]);
-                for plugin in &plugins {
-                    let places = [
-                        "/name",
-                        "/latest/version",
-                        "/versions",
-                        "/latest/size",
-                        "/latest/digest",
-                    ];
-                    table.row(places.map(|place| field(plugin, place)).to_vec());
-                }
-                table.print()
+                let columns = [
+                    ("PLUGIN", Cell::At("/name")),
+                    ("LATEST", Cell::At("/latest/version")),
+                    ("VERSIONS", Cell::At("/versions")),
+                    ("SIZE", Cell::At("/latest/size")),
+                    ("DIGEST", Cell::At("/latest/digest")),
+                ];
+                Table::of(&columns, &plugins).print()
             }
             Self::Show { name } => {
                 let versions = connection
@@ -97,12 +86,14 @@ fn show(connection: &Connection, versions: &[Value]) -> Result<(), Failure> {
     if connection.is_json() {
         return print_json(&Value::Array(versions.to_vec()));
     }
-    let mut table = Table::new(&["PLUGIN", "VERSION", "SIZE", "BUILT-IN", "DIGEST"]);
-    for version in versions {
-        let places = ["/name", "/version", "/size", "/builtIn", "/digest"];
-        table.row(places.map(|place| field(version, place)).to_vec());
-    }
-    table.print()
+    let columns = [
+        ("PLUGIN", Cell::At("/name")),
+        ("VERSION", Cell::At("/version")),
+        ("SIZE", Cell::At("/size")),
+        ("BUILT-IN", Cell::At("/builtIn")),
+        ("DIGEST", Cell::At("/digest")),
+    ];
+    Table::of(&columns, versions).print()
 }
 
 fn push(
@@ -117,21 +108,11 @@ fn push(
             (file, name)
         }
         (None, name) => {
-            let described = read_plugin_toml(Path::new("plugin.toml"))?;
-            (described.component, name.unwrap_or(described.name))
+            let manifest = Manifest::here()?;
+            (manifest.component, name.unwrap_or(manifest.name))
         }
     };
-    let fail =
-        |problem: String| Failure::new(Exit::Failed, format!("{} {problem}", file.display()));
-    let size = std::fs::metadata(&file)
-        .map_err(|error| fail(format!("cannot be read: {error}; build it first?")))?
-        .len();
-    if size > COMPONENT_BYTES_MAX {
-        return Err(fail(format!(
-            "has {size} bytes; no host takes more than {COMPONENT_BYTES_MAX}"
-        )));
-    }
-    let bytes = std::fs::read(&file).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let bytes = read_component(&file)?;
     let version = connection
         .api()?
         .push(&format!("/v1/plugins/{}/versions", encode(&name)), &bytes)?;
@@ -149,43 +130,17 @@ fn name_of(file: &Path) -> Result<String, Failure> {
     }
 }
 
-fn read_plugin_toml(path: &Path) -> Result<PluginToml, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!(
-            "plugin.toml in this folder cannot be read: {error}; go to the plugin's folder, or name the component"
-        ))
-    })?;
-    toml::from_str(&text).map_err(|error| {
-        let message = error.message().replace('\n', ", ");
-        Failure::new(
-            Exit::Failed,
-            format!("plugin.toml is wrong: {message}; it needs name and component"),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{name_of, read_plugin_toml};
+    use super::name_of;
 
     #[test]
-    fn a_plugin_is_named_by_its_file_or_its_description() {
+    fn a_plugin_is_named_by_its_file() {
         assert_eq!(
             name_of(Path::new("target/release/my_mapping.wasm")).unwrap(),
             "my-mapping"
         );
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("plugin.toml");
-        assert_eq!(read_plugin_toml(&path).unwrap_err().exit_code(), 2);
-        std::fs::write(
-            &path,
-            "name = \"a\"\nlanguage = \"rust\"\ncomponent = \"a.wasm\"\n",
-        )
-        .unwrap();
-        assert_eq!(read_plugin_toml(&path).unwrap().name, "a");
-        std::fs::write(&path, "name = \"a\"\n").unwrap();
-        assert!(read_plugin_toml(&path).unwrap_err().messages()[0].contains("component"));
     }
 }

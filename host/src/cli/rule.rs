@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, encode};
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{Consent, Table, field, items, print_json, talk};
+use super::output::{Cell, Consent, Table, field, items, print_json, talk};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RuleCommand {
@@ -92,6 +92,10 @@ struct Parts {
     /// The RocketMQ instance, by its name in the configuration; for a new rule the only one by default.
     #[arg(long, value_name = "INSTANCE")]
     instance: Option<String>,
+    /// When a queue cannot store: its clients wait for it (`strict`), or move to another one and may
+    /// lose their order then (`available`); strict by default.
+    #[arg(long, value_parser = ["strict", "available"])]
+    ordering: Option<String>,
     /// The plugin that maps events to messages; apsaramq-status by default.
     #[arg(long, value_name = "PLUGIN")]
     plugin: Option<String>,
@@ -255,6 +259,12 @@ impl Parts {
         let version = self
             .plugin_version
             .or_else(|| is_other_plugin.then(|| "latest".to_owned()));
+        put(
+            rule,
+            "/destination",
+            "ordering",
+            self.ordering.map(Value::from),
+        );
         put(rule, "", "description", self.description.map(Value::from));
         put(rule, "/mapping", "plugin", self.plugin.map(Value::from));
         put(
@@ -321,61 +331,50 @@ fn show_changed(connection: &Connection, rule: Value) -> Result<(), Failure> {
 }
 
 fn table(rules: &[Value]) -> Result<(), Failure> {
-    let mut table = Table::new(&[
-        "RULE",
-        "STATUS",
-        "HEALTH",
-        "GROUP",
-        "DESTINATION",
-        "PLUGIN",
-        "REASON",
-    ]);
-    for rule in rules {
-        table.row(vec![
-            field(rule, "/ruleId"),
-            field(rule, "/status"),
-            field(rule, "/state/health"),
-            field(rule, "/source/groupId"),
-            format!(
-                "{}/{}",
-                field(rule, "/destination/instanceId"),
-                field(rule, "/destination/topic")
-            ),
-            format!(
-                "{} {}",
-                field(rule, "/mapping/plugin"),
-                field(rule, "/state/pluginVersion")
-            ),
-            field(rule, "/state/reason"),
-        ]);
-    }
-    table.print()
+    let columns = [
+        ("RULE", Cell::At("/ruleId")),
+        ("STATUS", Cell::At("/status")),
+        ("HEALTH", Cell::At("/state/health")),
+        ("GROUP", Cell::At("/source/groupId")),
+        ("DESTINATION", Cell::Of(destination)),
+        ("PLUGIN", Cell::Of(plugin)),
+        ("REASON", Cell::At("/state/reason")),
+    ];
+    Table::of(&columns, rules).print()
+}
+
+fn destination(rule: &Value) -> String {
+    let instance = field(rule, "/destination/instanceId");
+    format!("{instance}/{}", field(rule, "/destination/topic"))
+}
+
+fn plugin(rule: &Value) -> String {
+    let name = field(rule, "/mapping/plugin");
+    format!("{name} {}", field(rule, "/state/pluginVersion"))
 }
 
 fn details(rule: &Value) -> Result<(), Failure> {
-    let mut table = Table::new(&["RULE", &field(rule, "/ruleId")]);
-    let rows = [
-        ("description", "/description"),
-        ("status", "/status"),
-        ("health", "/state/health"),
-        ("reason", "/state/reason"),
-        ("type", "/type"),
-        ("group", "/source/groupId"),
-        ("instance", "/destination/instanceId"),
-        ("topic", "/destination/topic"),
-        ("plugin", "/mapping/plugin"),
-        ("version", "/mapping/version"),
-        ("version in use", "/state/pluginVersion"),
-        ("digest in use", "/state/pluginDigest"),
-        ("config", "/mapping/config"),
-        ("on fault", "/mapping/onFault"),
-        ("on reject", "/mapping/onReject"),
-        ("revision", "/revision"),
+    let lines = [
+        ("RULE", Cell::At("/ruleId")),
+        ("description", Cell::At("/description")),
+        ("status", Cell::At("/status")),
+        ("health", Cell::At("/state/health")),
+        ("reason", Cell::At("/state/reason")),
+        ("type", Cell::At("/type")),
+        ("group", Cell::At("/source/groupId")),
+        ("instance", Cell::At("/destination/instanceId")),
+        ("topic", Cell::At("/destination/topic")),
+        ("ordering", Cell::At("/destination/ordering")),
+        ("plugin", Cell::At("/mapping/plugin")),
+        ("version", Cell::At("/mapping/version")),
+        ("version in use", Cell::At("/state/pluginVersion")),
+        ("digest in use", Cell::At("/state/pluginDigest")),
+        ("config", Cell::At("/mapping/config")),
+        ("on fault", Cell::At("/mapping/onFault")),
+        ("on reject", Cell::At("/mapping/onReject")),
+        ("revision", Cell::At("/revision")),
     ];
-    for (name, place) in rows {
-        table.row(vec![name.to_owned(), field(rule, place)]);
-    }
-    table.print()
+    Table::details(&lines, rule).print()
 }
 
 #[cfg(test)]

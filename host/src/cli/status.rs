@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, field, items, print_json, print_line};
+use super::output::{Cell, Table, field, items, print_json, print_line};
 
 /// Shows the host at a glance.
 pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
@@ -21,9 +21,16 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
     print_line(&format!("up for       {uptime_s} s"))?;
     print_line(&format!("connections  {}", field(&status, "/connections")))?;
     print_line(&format!(
-        "outbox       {} bytes, oldest event {} ms",
+        "outbox       {} of {} bytes, oldest event {} ms",
         field(&status, "/outbox/bytes"),
+        field(&status, "/outbox/bytesMax"),
         field(&status, "/outbox/oldestMs")
+    ))?;
+    print_line(&format!(
+        "             {} dead letters, {} of {} bytes",
+        field(&status, "/outbox/deadLetters"),
+        field(&status, "/outbox/deadLetterBytes"),
+        field(&status, "/outbox/deadLetterBytesMax")
     ))?;
     let names = [
         "observed",
@@ -44,26 +51,16 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
     ];
     print_line(&format!("             {}", counts(&status, &names)))?;
     print_line("")?;
-    let mut table = Table::new(&[
-        "RULE",
-        "HEALTH",
-        "RECORDED",
-        "DELIVERED",
-        "PENDING",
-        "REASON",
-    ]);
-    for rule in items(&status, "rules") {
-        let places = [
-            "/ruleId",
-            "/health",
-            "/events/recorded",
-            "/events/delivered",
-            "/events/pending",
-            "/reason",
-        ];
-        table.row(places.map(|place| field(rule, place)).to_vec());
-    }
-    table.print()
+    let columns = [
+        ("RULE", Cell::At("/ruleId")),
+        ("HEALTH", Cell::At("/health")),
+        ("RECORDED", Cell::At("/events/recorded")),
+        ("DELIVERED", Cell::At("/events/delivered")),
+        ("PENDING", Cell::At("/events/pending")),
+        ("REFUSED", Cell::At("/events/refused")),
+        ("REASON", Cell::At("/reason")),
+    ];
+    Table::of(&columns, items(&status, "rules")).print()
 }
 
 fn counts(status: &Value, names: &[&str]) -> String {

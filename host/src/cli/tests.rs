@@ -221,3 +221,87 @@ fn fewer_messages_than_wanted_is_a_failure() {
     ));
     assert_eq!(against(&[(200, &line.repeat(2))], &arguments).0, 0);
 }
+
+#[test]
+fn dead_letters_are_listed_by_rule_client_and_reason() {
+    let page =
+        r#"{"items":[{"id":7,"event":{"clientId":"GID_a@@@d"}}],"nextPageToken":null,"total":1}"#;
+    let (code, _, requests) = against(
+        &[(200, page)],
+        &[
+            "dead-letter",
+            "list",
+            "--rule",
+            "abc",
+            "--client",
+            "GID_a@@@d",
+            "--reason",
+            "fault",
+        ],
+    );
+    assert_eq!(code, 0);
+    assert!(requests[0].starts_with(
+        "get /v1/dead-letters?limit=100&ruleid=abc&clientid=gid_a%40%40%40d&reason=fault "
+    ));
+    assert_eq!(
+        exit(&["rulemill", "dead-letter", "list", "--reason", "x"]).0,
+        2
+    );
+    let (code, _, _) = against(&[(404, ERROR)], &["dead-letter", "show", "7"]);
+    assert_eq!(code, 3);
+}
+
+#[test]
+fn a_replay_that_skips_something_says_what_and_is_a_conflict() {
+    let done = r#"{"replayed":2,"skipped":0,"reasons":[]}"#;
+    let (code, _, requests) = against(&[(200, done)], &["dead-letter", "replay", "1", "2"]);
+    assert_eq!(code, 0);
+    assert!(requests[0].starts_with("post /v1/dead-letters:replay "));
+    assert!(requests[0].ends_with(r#"{"force":false,"ids":[1,2]}"#));
+    let skipped = r#"{"replayed":0,"skipped":1,"reasons":[{"id":1,"reason":"closed"}]}"#;
+    let (code, messages, requests) = against(
+        &[(200, skipped)],
+        &["dead-letter", "replay", "1", "--force"],
+    );
+    assert_eq!(code, 4);
+    assert_eq!(messages, ["not replayed: 1"]);
+    assert!(requests[0].starts_with("post /v1/dead-letters/1/replay "));
+    assert!(requests[0].ends_with(r#"{"force":true}"#));
+    let (_, _, requests) = against(&[(200, done)], &["dead-letter", "replay", "--rule", "abc"]);
+    assert!(requests[0].ends_with(r#"{"force":false,"ruleId":"abc"}"#));
+    // Which ones must be said.
+    assert_eq!(exit(&["rulemill", "dead-letter", "replay"]).0, 2);
+    assert_eq!(
+        exit(&["rulemill", "dead-letter", "replay", "1", "--rule", "abc"]).0,
+        2
+    );
+}
+
+#[test]
+fn a_deletion_of_dead_letters_needs_consent() {
+    let (code, _, requests) = against(
+        &[(204, ""), (204, "")],
+        &["dead-letter", "delete", "1", "2", "--yes"],
+    );
+    assert_eq!(code, 0);
+    assert!(requests[0].starts_with("delete /v1/dead-letters/1 "));
+    assert!(requests[1].starts_with("delete /v1/dead-letters/2 "));
+    let (code, _, requests) = against(
+        &[(200, r#"{"deleted":3}"#)],
+        &["dead-letter", "delete", "--rule", "abc", "--yes"],
+    );
+    assert_eq!(code, 0);
+    assert!(requests[0].starts_with("delete /v1/dead-letters?ruleid=abc "));
+    assert_eq!(exit(&["rulemill", "dead-letter", "delete", "1"]).0, 2);
+}
+
+#[test]
+fn a_queue_is_retired_by_its_name() {
+    let (code, _, requests) = against(
+        &[(200, r#"{"movedSlots":16}"#)],
+        &["outbox", "retire-queue", "abc", "broker-a:3"],
+    );
+    assert_eq!(code, 0);
+    assert!(requests[0].starts_with("post /v1/rules/abc/retire-queue "));
+    assert!(requests[0].ends_with(r#"{"queue":"broker-a:3"}"#));
+}

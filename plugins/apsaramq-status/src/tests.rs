@@ -1,33 +1,25 @@
 //! The format, byte for byte.
 
-use rulemill_sdk::{Event, EventType, Message, StatusRule};
+use rulemill_sdk::testing::{self, Plugin};
+use rulemill_sdk::{Event, EventType, Message};
 
 use crate::ApsaramqStatus;
 
 fn event(event_type: EventType, attributes: &[(&str, &str)]) -> Event {
-    Event {
-        event_type,
-        client_id: "GID_A@@@d\"1".into(),
-        group_id: "GID_A".into(),
-        channel_id: "0123456789abcdef0123456789abcdef".into(),
-        client_ip: "[2001:db8::7]:50312".into(),
-        time: 1_795_573_125_000,
-        sequence: 4711,
-        event_id: "01".into(),
-        attributes: attributes
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect(),
-    }
+    let event = testing::event(event_type)
+        .client_id("GID_A@@@d\"1")
+        .client_ip("[2001:db8::7]:50312")
+        .time(1_795_573_125_000)
+        .without("reason");
+    attributes
+        .iter()
+        .fold(event, |event, (name, value)| event.attribute(name, value))
+        .build()
 }
 
 fn map(config: &str, event: &Event) -> Message {
-    let mut messages = ApsaramqStatus::init(config)
-        .unwrap()
-        .map_event(event)
-        .unwrap();
-    assert_eq!(messages.len(), 1);
-    messages.remove(0)
+    let plugin = Plugin::<ApsaramqStatus>::start(config).unwrap();
+    plugin.map(event).message().clone()
 }
 
 fn body(config: &str, event: &Event) -> String {
@@ -100,7 +92,7 @@ fn tag_and_keys_name_type_client_and_channel() {
 
 #[test]
 fn an_unknown_setting_is_named_with_the_known_ones() {
-    let error = ApsaramqStatus::init(r#"{"remarks":true}"#).unwrap_err();
+    let error = Plugin::<ApsaramqStatus>::start(r#"{"remarks":true}"#).unwrap_err();
     assert!(
         error.contains("remarks") && error.contains("`remark`"),
         "{error}"
@@ -110,7 +102,7 @@ fn an_unknown_setting_is_named_with_the_known_ones() {
 #[test]
 fn a_setting_of_the_wrong_kind_is_refused() {
     for config in [r#"{"remark":1}"#, "[]", "{", "true"] {
-        assert!(ApsaramqStatus::init(config).is_err(), "{config}");
+        assert!(Plugin::<ApsaramqStatus>::start(config).is_err(), "{config}");
     }
 }
 

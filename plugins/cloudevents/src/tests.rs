@@ -1,34 +1,34 @@
 //! The envelope, byte for byte.
 
-use rulemill_sdk::{Event, EventType, MapError, StatusRule};
+use rulemill_sdk::Event;
+use rulemill_sdk::testing::{self, Mapped, Plugin};
 
 use crate::CloudEvents;
 
 fn event() -> Event {
+    let mut event = testing::tcpclean()
+        .client_id("GID_A@@@d1")
+        .time(1_795_573_125_007)
+        .sequence(4711)
+        .event_id("01930000000070008000000000000001")
+        .build();
     let attributes = [
         ("reason", "keep-alive-timeout"),
         ("protocol", "mqtt5"),
         ("instance", "mqtt-local"),
     ];
-    Event {
-        event_type: EventType::Tcpclean,
-        client_id: "GID_A@@@d1".into(),
-        group_id: "GID_A".into(),
-        channel_id: "0123456789abcdef0123456789abcdef".into(),
-        client_ip: "192.0.2.7:50312".into(),
-        time: 1_795_573_125_007,
-        sequence: 4711,
-        event_id: "01930000000070008000000000000001".into(),
-        attributes: attributes
-            .map(|(name, value)| (name.into(), value.into()))
-            .to_vec(),
-    }
+    event.attributes = attributes
+        .map(|(name, value)| (name.into(), value.into()))
+        .to_vec();
+    event
+}
+
+fn map(event: &Event) -> Mapped {
+    Plugin::<CloudEvents>::start("").unwrap().map(event)
 }
 
 fn body(event: &Event) -> String {
-    let mut messages = CloudEvents::init("").unwrap().map_event(event).unwrap();
-    assert_eq!(messages.len(), 1);
-    String::from_utf8(messages.remove(0).body).unwrap()
+    map(event).body().to_owned()
 }
 
 #[test]
@@ -66,32 +66,26 @@ fn without_an_instance_the_source_is_the_group() {
 
 #[test]
 fn tag_and_keys_are_those_of_the_default() {
-    let messages = CloudEvents::init("{}")
-        .unwrap()
-        .map_event(&event())
-        .unwrap();
-    assert_eq!(messages[0].tag.as_deref(), Some("tcpclean"));
+    let mapped = map(&event());
+    let message = mapped.message();
+    assert_eq!(message.tag.as_deref(), Some("tcpclean"));
     assert_eq!(
-        messages[0].keys,
+        message.keys,
         ["GID_A@@@d1", "0123456789abcdef0123456789abcdef"]
     );
-    assert_eq!(messages[0].properties, []);
+    assert_eq!(message.properties, []);
 }
 
 #[test]
 fn a_time_that_rfc_3339_cannot_say_is_rejected() {
     let mut event = event();
     event.time = u64::MAX;
-    let error = CloudEvents::init("")
-        .unwrap()
-        .map_event(&event)
-        .unwrap_err();
-    assert!(matches!(error, MapError::Rejected(reason) if reason.contains("year 9999")));
+    assert!(map(&event).rejection().contains("year 9999"));
 }
 
 #[test]
 fn a_setting_is_refused_by_its_name() {
-    let error = CloudEvents::init(r#"{"remark":true}"#).unwrap_err();
+    let error = Plugin::<CloudEvents>::start(r#"{"remark":true}"#).unwrap_err();
     assert!(
         error.contains("remark") && error.contains("no settings"),
         "{error}"
@@ -100,8 +94,8 @@ fn a_setting_is_refused_by_its_name() {
 
 #[test]
 fn a_configuration_is_an_object_or_nothing() {
-    assert!(CloudEvents::init(" {} ").is_ok());
+    assert!(Plugin::<CloudEvents>::start(" {} ").is_ok());
     for config in ["[]", "{", "true", "1"] {
-        assert!(CloudEvents::init(config).is_err(), "{config}");
+        assert!(Plugin::<CloudEvents>::start(config).is_err(), "{config}");
     }
 }

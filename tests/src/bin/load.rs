@@ -1,10 +1,12 @@
 //! The load tool: many raw MQTT 3.1.1 connections from one process.
 //!
 //! usage: load hold ADDRESS PREFIX COUNT | load storm ADDRESS PREFIX RATE SECONDS CLIENTS
+//! | load churn ADDRESS PREFIX VISITS CLIENTS PARALLEL
 //!
 //! `hold` connects all and says "connected"; the line "close-half" on stdin closes every second one;
 //! it ends when it is killed or stdin ends. `storm` opens connections at a fixed rate whether or not the host
-//! keeps up, so that waiting counts as latency, and prints one JSON line.
+//! keeps up, so that waiting counts as latency, and prints one JSON line. `churn` makes clean visits as fast as the
+//! host takes them, a fixed number at a time, and prints the same line.
 
 #![expect(clippy::print_stdout, reason = "this is the command's output")]
 
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -27,8 +30,11 @@ const OPENING_MAX: usize = 64;
 const STORM_OPEN_MAX: usize = 8192;
 const PATIENCE: Duration = Duration::from_secs(30);
 const DISCONNECT: [u8; 2] = [0xe0, 0];
+/// Latencies that a churn keeps for its percentiles: one of so many visits.
+const CHURN_SAMPLE_EVERY: u64 = 16;
 
 fn main() -> Result<ExitCode> {
+    raise_file_limit()?;
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -46,11 +52,30 @@ fn main() -> Result<ExitCode> {
             };
             runtime.block_on(storm(address.parse()?, prefix, plan))?;
         }
+        ["churn", address, prefix, visits, clients, parallel] => {
+            let plan = ChurnPlan {
+                visits: visits.parse()?,
+                clients: clients.parse()?,
+                parallel: parallel.parse()?,
+            };
+            runtime.block_on(churn(address.parse()?, prefix, plan))?;
+        }
         _ => bail!(
-            "usage: load hold ADDRESS PREFIX COUNT | load storm ADDRESS PREFIX RATE SECONDS CLIENTS"
+            "usage: load hold ADDRESS PREFIX COUNT | load storm ADDRESS PREFIX RATE SECONDS CLIENTS \
+             | load churn ADDRESS PREFIX VISITS CLIENTS PARALLEL"
         ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every connection is an open file.
+fn raise_file_limit() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, wanted).context("failed to raise the limit of open files")
 }
 
 /// How a CONNECT ended.
@@ -168,6 +193,11 @@ async fn storm(address: SocketAddr, prefix: &str, plan: Plan) -> Result<()> {
     while let Some(task) = tasks.join_next().await {
         latencies.extend(task?);
     }
+    print_report(latencies.len(), latencies, &tally, start);
+    Ok(())
+}
+
+fn print_report(connects: usize, mut latencies: Vec<u64>, tally: &Tally, start: Instant) {
     latencies.sort_unstable();
     let percentile = |hundredths: usize| {
         latencies
@@ -176,7 +206,7 @@ async fn storm(address: SocketAddr, prefix: &str, plan: Plan) -> Result<()> {
             .unwrap_or(0)
     };
     let report = serde_json::json!({
-        "connects": latencies.len(),
+        "connects": connects,
         "refused": tally.refused.load(Ordering::Relaxed),
         "errors": tally.errors.load(Ordering::Relaxed),
         "p50Us": percentile(50),
@@ -184,7 +214,82 @@ async fn storm(address: SocketAddr, prefix: &str, plan: Plan) -> Result<()> {
         "elapsedMs": start.elapsed().as_millis(),
     });
     println!("{report}");
+}
+
+#[derive(Clone, Copy)]
+struct ChurnPlan {
+    visits: u64,
+    clients: u64,
+    parallel: u64,
+}
+
+async fn churn(address: SocketAddr, prefix: &str, plan: ChurnPlan) -> Result<()> {
+    ensure!(
+        plan.clients >= plan.parallel * 2,
+        "clients would take each other over"
+    );
+    let tally = Arc::new(Tally::default());
+    let next = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..plan.parallel {
+        let (tally, next, prefix) = (Arc::clone(&tally), Arc::clone(&next), prefix.to_owned());
+        tasks.spawn(async move {
+            let (mut connects, mut latencies) = (0_usize, Vec::new());
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= plan.visits {
+                    return (connects, latencies);
+                }
+                let client_id = format!("{prefix}{}", number % plan.clients);
+                if let Some(latency) = clean_visit(address, &client_id, number, &tally).await {
+                    connects += 1;
+                    if number.is_multiple_of(CHURN_SAMPLE_EVERY) {
+                        latencies.push(latency);
+                    }
+                }
+            }
+        });
+    }
+    let (mut connects, mut latencies) = (0, Vec::new());
+    while let Some(task) = tasks.join_next().await {
+        let (more, sampled) = task?;
+        connects += more;
+        latencies.extend(sampled);
+    }
+    print_report(connects, latencies, &tally, start);
     Ok(())
+}
+
+/// CONNECT, CONNACK, DISCONNECT, and the host's end of the connection; microseconds until CONNACK
+/// if it was accepted.
+async fn clean_visit(
+    address: SocketAddr,
+    client_id: &str,
+    number: u64,
+    tally: &Tally,
+) -> Option<u64> {
+    let start = Instant::now();
+    let visit = async {
+        let connected = connect(address, client_id, number).await?;
+        let latency = start.elapsed();
+        if let Connected::Yes(stream) = connected {
+            close(stream).await?;
+            return Ok::<_, anyhow::Error>(Some(latency));
+        }
+        Ok(None)
+    };
+    match timeout(PATIENCE, visit).await {
+        Ok(Ok(Some(latency))) => Some(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        Ok(Ok(None)) => {
+            tally.refused.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        Ok(Err(_)) | Err(_) => {
+            tally.errors.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
 }
 
 /// One connection, from CONNECT to its end; the latency in microseconds if it was accepted.

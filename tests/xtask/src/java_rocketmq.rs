@@ -1,11 +1,11 @@
-//! A real Apache RocketMQ 4.9.7 from its released jars: one name server and one broker.
+//! A real Apache RocketMQ 4.9.7 from its released jars: one name server and one or more brokers.
 //!
-//! Maven fetches the jars once into `<target>/rocketmq-java/lib`. Every server gets a home folder of
-//! its own. The stores are small files, since the defaults take 1.4 GB at the first message. Both
+//! Maven fetches the jars once into `<target>/rocketmq-java/lib`. The name server and the first broker share
+//! a home folder, every further broker has one of its own. The stores are small files, since the defaults take 1.4 GB at the first message. Both
 //! servers listen on all addresses of the machine: 4.9 has no setting for that.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +33,13 @@ const LOGBACK: &str = r#"<configuration>
 </configuration>
 "#;
 
+/// Five digits, as the ports of proxies before it have.
+const BROKER_PORT_MIN: u16 = 10_010;
+const EPHEMERAL_PORT_MIN: u16 = 32_768;
+
+/// What a guard is told that is to kill its server: see [`start`].
+pub const KILL: &str = "KILL";
+
 /// How long a server may take to say that it is up.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -53,24 +60,34 @@ impl Ports {
     /// When none of some hundred candidates is free.
     pub fn free() -> Result<Self> {
         let name_server = free_port()?;
-        for _ in 0..200 {
-            let broker = free_port()?;
-            let neighbours = [broker - 2, broker + 1];
-            let clashes =
-                neighbours.contains(&name_server) || broker == name_server || broker < 10_010;
-            if !clashes
-                && neighbours
-                    .iter()
-                    .all(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
-            {
-                return Ok(Self {
-                    name_server,
-                    broker,
-                });
-            }
-        }
-        bail!("found no free ports for a broker")
+        Ok(Self {
+            name_server,
+            broker: free_broker_port(&[name_server])?,
+        })
     }
+}
+
+/// A port for a broker that is free now with its neighbours at -2 and +1; nothing comes near `taken`.
+///
+/// # Errors
+///
+/// When none of some hundred candidates is free.
+pub fn free_broker_port(taken: &[u16]) -> Result<u16> {
+    for _ in 0..200 {
+        // Below the ports that systems give to outgoing connections: those come and go all the time.
+        let broker = BROKER_PORT_MIN + free_port()? % (EPHEMERAL_PORT_MIN - BROKER_PORT_MIN - 1);
+        // Another broker's port is at least 4 away: it takes -2 and +1 as well.
+        let clashes = taken.iter().any(|port| port.abs_diff(broker) < 4);
+        let all = [broker - 2, broker, broker + 1];
+        if !clashes
+            && all
+                .iter()
+                .all(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        {
+            return Ok(broker);
+        }
+    }
+    bail!("found no free ports for a broker")
 }
 
 fn free_port() -> Result<u16> {
@@ -170,34 +187,70 @@ pub enum Role {
     Broker,
 }
 
+/// The first broker's name.
+pub const FIRST_BROKER: &str = "broker-a";
+
 /// Writes the home folder of both servers.
 ///
 /// # Errors
 ///
 /// When a file cannot be written.
 pub fn write_home(home: &Path, ports: Ports) -> Result<()> {
-    let conf = home.join("conf");
-    fs::create_dir_all(&conf).with_context(|| format!("failed to create {}", conf.display()))?;
-    for name in ["namesrv", "broker", "tools"] {
-        fs::write(conf.join(format!("logback_{name}.xml")), LOGBACK)?;
-    }
-    fs::write(
-        home.join("namesrv.properties"),
-        format!("listenPort={}\n", ports.name_server),
-    )?;
+    write_broker_home(home, FIRST_BROKER, ports, "")?;
+    let path = home.join("namesrv.properties");
+    fs::write(&path, format!("listenPort={}\n", ports.name_server))
+        .with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// Writes the home folder of a broker; `extra` are further lines of its configuration.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub fn write_broker_home(home: &Path, name: &str, ports: Ports, extra: &str) -> Result<()> {
+    write_conf(home)?;
     let store = home.join("store");
     let broker = format!(
-        "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\n\
+        "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\n\
          namesrvAddr=127.0.0.1:{}\nbrokerIP1=127.0.0.1\nlistenPort={}\n\
          storePathRootDir={store}\nstorePathCommitLog={store}/commitlog\n\
          mapedFileSizeCommitLog=16777216\nmapedFileSizeConsumeQueue=600000\nmaxHashSlotNum=50000\n\
-         maxIndexNum=200000\nautoCreateTopicEnable=false\ndiskMaxUsedSpaceRatio=95\n",
+         maxIndexNum=200000\nautoCreateTopicEnable=false\ndiskMaxUsedSpaceRatio=95\n{extra}",
         ports.name_server,
         ports.broker,
         store = store.display()
     );
     fs::write(home.join("broker.conf"), broker)?;
     Ok(())
+}
+
+/// What every program of RocketMQ asks for: without a file of its name it exits.
+fn write_conf(home: &Path) -> Result<()> {
+    let conf = home.join("conf");
+    fs::create_dir_all(&conf).with_context(|| format!("failed to create {}", conf.display()))?;
+    for name in ["namesrv", "broker", "tools"] {
+        fs::write(conf.join(format!("logback_{name}.xml")), LOGBACK)?;
+    }
+    Ok(())
+}
+
+/// RocketMQ's `mqadmin`, in a home folder that it gets if need be; its words are to be added.
+///
+/// # Errors
+///
+/// When the jars cannot be fetched or the folder cannot be written.
+pub fn admin_command(home: &Path) -> Result<Command> {
+    write_conf(home)?;
+    let mut java = Command::new("java");
+    java.args(OPENS)
+        .arg(format!("-Duser.home={}", home.display()))
+        .args([
+            "-cp",
+            &class_path()?,
+            "org.apache.rocketmq.tools.command.MQAdminStartup",
+        ])
+        .env("ROCKETMQ_HOME", home);
+    Ok(java)
 }
 
 /// The command that runs one server in its home folder.
@@ -242,7 +295,8 @@ pub fn log_path(role: Role, home: &Path) -> PathBuf {
 ///
 /// # Errors
 ///
-/// When it ends or says nothing within a minute; with its log.
+/// When it ends or says nothing within a minute; with its log. A command with a pipe to its stdin is taken for a
+/// guard, which kills the server on the line [`KILL`].
 pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
     let file = File::create(log).with_context(|| format!("failed to create {}", log.display()))?;
     command
@@ -261,9 +315,13 @@ pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
         if let Some(status) = child.try_wait()? {
             bail!("the server ended ({status}): {text}");
         }
+        // A broker whose second port is taken says so and does not end.
+        if text.contains("BindException") {
+            abandon(child)?;
+            bail!("the server has no port: {text}");
+        }
         if start.elapsed() > BOOT_DEADLINE {
-            child.kill()?;
-            child.wait()?;
+            abandon(child)?;
             bail!(
                 "the server did not come up within {} s: {text}",
                 BOOT_DEADLINE.as_secs()
@@ -271,4 +329,14 @@ pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Ends a server that is of no use. One with a stdin is a guard that ends the server itself: killed, it would leave it behind.
+fn abandon(mut child: Child) -> Result<()> {
+    match child.stdin.take() {
+        Some(mut stdin) => writeln!(stdin, "{KILL}")?,
+        None => child.kill()?,
+    }
+    child.wait()?;
+    Ok(())
 }

@@ -16,6 +16,7 @@
 
 mod build;
 mod cargo;
+mod chaos_task;
 mod check;
 pub mod java_rocketmq;
 pub mod places;
@@ -36,6 +37,7 @@ usage: cargo xtask TASK
   plugins                           build the plugins into <target>/plugins
   dist                              release binary and plugins into <target>/dist
   bench [NAME]                      run the benchmarks
+  chaos [--minutes N] [--seed S] …  random schedules of faults, judged; 2 minutes unless told; chaos --help says more
   rocketmq start|stop|status        a Java RocketMQ 4.9.7 for playing (needs Java 17 and Maven)
 ";
 
@@ -66,6 +68,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         ("check", []) => done(check::run()),
         ("plugins", []) => done(build::plugins().map(drop)),
         ("dist", []) => done(build::dist()),
+        ("chaos", rest) => chaos_task::run(rest),
         ("bench", rest) => done(build::bench(rest)),
         ("rocketmq", [verb]) => rocketmq_task::run(verb),
         _ => {

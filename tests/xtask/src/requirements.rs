@@ -27,6 +27,12 @@ pub enum Requirement {
     AliOns,
     /// `mosquitto_pub`.
     Mosquitto,
+    /// componentize-py, for plugins in Python.
+    ComponentizePy,
+    /// componentize-qjs, for plugins in JavaScript.
+    ComponentizeQjs,
+    /// The right to mount small file systems, and the tools for ext4.
+    Mounts,
 }
 
 impl Requirement {
@@ -37,6 +43,9 @@ impl Requirement {
         Self::MqttJs,
         Self::AliOns,
         Self::Mosquitto,
+        Self::ComponentizePy,
+        Self::ComponentizeQjs,
+        Self::Mounts,
     ];
 
     /// Its name in the environment variable.
@@ -48,6 +57,9 @@ impl Requirement {
             Self::MqttJs => "mqtt-js",
             Self::AliOns => "ali-ons",
             Self::Mosquitto => "mosquitto",
+            Self::ComponentizePy => "componentize-py",
+            Self::ComponentizeQjs => "componentize-qjs",
+            Self::Mounts => "mounts",
         }
     }
 
@@ -60,6 +72,9 @@ impl Requirement {
             Self::MqttJs => "tests with mqtt.js",
             Self::AliOns => "tests with ali-ons",
             Self::Mosquitto => "tests with mosquitto_pub",
+            Self::ComponentizePy => "tests with plugins in Python",
+            Self::ComponentizeQjs => "tests with plugins in JavaScript",
+            Self::Mounts => "tests with a full or broken disk",
         }
     }
 
@@ -68,11 +83,12 @@ impl Requirement {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::JavaRocketmq => "install a JDK 17 or newer and Maven",
-            Self::Paho => {
+            Self::Paho | Self::ComponentizePy => {
                 "pip install -r tests/python/requirements.txt, in a venv named by RULEMILL_PYTHON"
             }
-            Self::MqttJs | Self::AliOns => "npm ci in tests/node",
+            Self::MqttJs | Self::AliOns | Self::ComponentizeQjs => "npm ci in tests/node",
             Self::Mosquitto => "apt-get install mosquitto-clients",
+            Self::Mounts => "run as root, with e2fsprogs and loop devices",
         }
     }
 
@@ -93,6 +109,11 @@ impl Requirement {
                     .status()
                     .is_ok()
             }
+            Self::ComponentizePy => {
+                succeeds(Command::new(python()).args(["-c", "import componentize_py"]))
+            }
+            Self::ComponentizeQjs => node_modules().join(".bin/componentize-qjs").exists(),
+            Self::Mounts => can_mount(),
         }
     }
 }
@@ -155,6 +176,14 @@ fn has_node_module(names: &[&str]) -> bool {
             .args(["-e", &script])
             .env("NODE_PATH", node_modules()),
     )
+}
+
+/// Mounts a file system in memory and one in a file, in a folder that is removed again.
+fn can_mount() -> bool {
+    let script = "set -e; d=$(mktemp -d); cd \"$d\"; trap 'cd /; umount \"$d/m\" 2>/dev/null; rm -rf \"$d\"' EXIT; \
+                  mkdir m; mount -t tmpfs -o size=1m tmpfs m; umount m; truncate -s 8M i; \
+                  mkfs.ext4 -q -F i; mount -o loop i m; for t in e2fsck chattr findmnt; do command -v $t; done";
+    succeeds(Command::new("sh").args(["-c", script]))
 }
 
 pub(crate) fn succeeds(command: &mut Command) -> bool {

@@ -19,6 +19,8 @@ pub(crate) struct ApiError {
     code: &'static str,
     /// For people: cause and remedy, in one line.
     message: String,
+    /// Fields of the body beside those of every failure.
+    more: Map<String, Value>,
 }
 
 /// The body; the order of its fields is the documented one.
@@ -30,13 +32,15 @@ struct ErrorOut<'a> {
     /// Nothing has details yet; the field is there so that readers may rely on it.
     details: Map<String, Value>,
     request_id: &'a str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 macro_rules! constructors {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident;)*) => {
         impl ApiError {
             $($(#[$doc])* pub(crate) fn $name(message: impl Into<String>) -> Self {
-                Self { status: StatusCode::$status, code: $text, message: message.into() }
+                Self { status: StatusCode::$status, code: $text, message: message.into(), more: Map::new() }
             })*
         }
     };
@@ -59,6 +63,7 @@ constructors! {
     invalid_client_id = "invalid_client_id", UNPROCESSABLE_ENTITY;
     instance_not_found = "instance_not_found", NOT_FOUND;
     invalid_topic = "invalid_topic", UNPROCESSABLE_ENTITY;
+    invalid_queue = "invalid_queue", UNPROCESSABLE_ENTITY;
     internal = "internal", INTERNAL_SERVER_ERROR;
 }
 
@@ -70,6 +75,7 @@ impl ApiError {
             status: StatusCode::NOT_FOUND,
             code,
             message: message.into(),
+            more: Map::new(),
         }
     }
 
@@ -98,7 +104,13 @@ impl ApiError {
             status,
             code,
             message,
+            more: Map::new(),
         }
+    }
+
+    /// The same with fields of its own in the body.
+    pub(crate) fn with(self, more: Map<String, Value>) -> Self {
+        Self { more, ..self }
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -116,6 +128,7 @@ impl ApiError {
             message: &self.message,
             details: Map::new(),
             request_id,
+            more: &self.more,
         };
         (self.status, Json(body)).into_response()
     }
@@ -142,6 +155,7 @@ impl From<ControlError> for ApiError {
             status,
             code: error.code.as_str(),
             message: error.message,
+            more: Map::new(),
         }
     }
 }

@@ -87,7 +87,7 @@ impl ClientOut {
     }
 }
 
-fn parse_client_id(text: &str) -> Result<ClientId, ApiError> {
+pub(crate) fn parse_client_id(text: &str) -> Result<ClientId, ApiError> {
     ClientId::parse(text).map_err(|error| ApiError::invalid_client_id(format!("clientId: {error}")))
 }
 

@@ -17,6 +17,7 @@ use crate::listener::Peer;
 use crate::token::TokenHash;
 
 const REQUEST_ID: &str = "x-request-id";
+const READINESS: &str = "/readyz";
 /// Random bytes of a request id.
 const REQUEST_ID_BYTES: usize = 8;
 
@@ -51,7 +52,8 @@ pub(crate) async fn guard(
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
-        if status.is_server_error() {
+        // A probe comes every few seconds: that the host is not ready is its answer, and logged where it begins.
+        if status.is_server_error() && path != READINESS {
             error!(request_id, %method, path, code = failure.code(), error = failure.message(), "request failed");
         } else {
             debug!(request_id, %method, path, code = failure.code(), error = failure.message(), "request refused");
@@ -81,7 +83,7 @@ impl Guard {
     fn check(&self, headers: &HeaderMap, path: &str, peer: Peer) -> Result<(), ApiError> {
         self.check_host(headers)?;
         let is_open = match path {
-            "/healthz" | "/readyz" => true,
+            "/healthz" | READINESS => true,
             "/metrics" => peer.0.ip().is_loopback(),
             _ => false,
         };

@@ -5,6 +5,7 @@
 
 mod api_error;
 mod clients;
+mod dead_letters;
 mod extract;
 mod groups;
 mod guard;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use domain::{
     Destination, GroupId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault, OnReject,
-    PluginName, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
+    Ordering, PluginName, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
 };
 use pipeline::control::ControlCode;
 use serde::Deserialize;
@@ -173,7 +173,7 @@ impl RuleIn {
         })?;
         let example =
             "{\"service\": \"rocketmq\", \"instanceId\": \"embedded\", \"topic\": \"TopicB\"}";
-        let destination = need(self.destination, "destination", example)?.check()?;
+        let (destination, ordering) = need(self.destination, "destination", example)?.check()?;
         if self.description.len() > DESCRIPTION_BYTES_MAX {
             return Err(invalid(format!(
                 "description has more than {DESCRIPTION_BYTES_MAX} bytes"
@@ -187,6 +187,7 @@ impl RuleIn {
             rule_type,
             group_id,
             destination,
+            ordering,
             mapping: self.mapping.check()?,
             on_activate: choose(
                 self.on_activate.as_deref(),
@@ -223,7 +224,7 @@ impl RuleIn {
 }
 
 impl DestinationIn {
-    fn check(self) -> Result<Destination, ApiError> {
+    fn check(self) -> Result<(Destination, Ordering), ApiError> {
         let service = need(self.service, "destination.service", "\"rocketmq\"")?;
         choose(
             Some(&service),
@@ -231,11 +232,12 @@ impl DestinationIn {
             &[("rocketmq", ())],
             (),
         )?;
-        choose(
+        let orderings = [Ordering::Strict, Ordering::Available].map(|it| (it.as_str(), it));
+        let ordering = choose(
             self.ordering.as_deref(),
             "destination.ordering",
-            &[("strict", ())],
-            (),
+            &orderings,
+            Ordering::default(),
         )?;
         let instance_id = InstanceId::parse(&self.instance_id).map_err(|error| {
             ApiError::name(
@@ -247,7 +249,7 @@ impl DestinationIn {
         let topic = TopicName::parse(&self.topic).map_err(|error| {
             ApiError::name(ControlCode::InvalidRule, "destination.topic", &error)
         })?;
-        Ok(Destination { instance_id, topic })
+        Ok((Destination { instance_id, topic }, ordering))
     }
 }
 

@@ -101,7 +101,7 @@ impl From<RuleView> for RuleOut {
                 service: "rocketmq",
                 instance_id: draft.destination.instance_id.to_string(),
                 topic: draft.destination.topic.to_string(),
-                ordering: "strict",
+                ordering: draft.ordering.as_str(),
             },
             mapping: MappingOut {
                 plugin: mapping.plugin.to_string(),
@@ -160,7 +160,7 @@ mod tests {
             "status": "disabled",
             "type": "clientStatusNotification",
             "source": { "groupId": "GID_Client_Status" },
-            "destination": { "service": "rocketmq", "instanceId": "embedded", "topic": "TopicB", "ordering": "strict" },
+            "destination": { "service": "rocketmq", "instanceId": "embedded", "topic": "TopicB", "ordering": "available" },
             "mapping": { "plugin": "apsaramq-status", "version": 2, "config": { "remark": true },
                          "limits": { "memoryBytesMax": 1024 }, "onFault": "skip", "onReject": "skip" },
             "onActivate": "none",

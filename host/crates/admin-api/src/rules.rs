@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{GroupId, RuleType};
+use domain::{GroupId, QueueName, RuleType};
 use pipeline::control::{ControlCode, PendingEvents, RuleView};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
-use crate::extract::{IfMatch, JSON_BYTES_MAX, Path, Query, read_body};
+use crate::extract::{IfMatch, JSON_BYTES_MAX, JsonBody, Path, Query, read_body};
 use crate::groups::parse_group_id;
 use crate::page::{Page, PageRequest};
 use crate::rule_in::{RuleIn, parse_rule, parse_rule_id};
@@ -218,6 +218,44 @@ pub(crate) async fn delete(
         .delete_rule(&id, pending, if_revision)
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RetireQueueIn {
+    /// `broker:number`.
+    queue: String,
+}
+
+/// How many slots left the queue.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RetiredOut {
+    moved_slots: usize,
+}
+
+fn parse_queue(text: &str) -> Result<QueueName, ApiError> {
+    let parsed = text.rsplit_once(':').and_then(|(broker, queue)| {
+        let queue = queue.parse().ok()?;
+        let broker = (!broker.is_empty()).then(|| broker.into())?;
+        Some(QueueName { broker, queue })
+    });
+    parsed.ok_or_else(|| {
+        ApiError::invalid_queue(format!(
+            "queue is {text:?}; it must be a broker's name and a number, such as broker-a:3"
+        ))
+    })
+}
+
+pub(crate) async fn retire_queue(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<RetireQueueIn>,
+) -> Result<Json<RetiredOut>, ApiError> {
+    let (id, _) = parse_rule_id(&id)?;
+    let queue = parse_queue(&body.queue)?;
+    let moved_slots = served.control.retire_queue(&id, queue).await?;
+    Ok(Json(RetiredOut { moved_slots }))
 }
 
 /// The rule with its `ETag`.

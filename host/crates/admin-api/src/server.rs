@@ -20,7 +20,7 @@ use crate::api_error::ApiError;
 use crate::guard::{Guard, guard};
 use crate::listener::{LimitedListener, Peer};
 use crate::token::TokenHash;
-use crate::{clients, groups, instances, messages, plugins, rules, status};
+use crate::{clients, dead_letters, groups, instances, messages, plugins, rules, status};
 
 /// Requests that are still running at the end of the host get this long.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -34,15 +34,17 @@ pub struct AdminConfig {
     pub token: TokenHash,
     /// The largest component that can be uploaded, bytes.
     pub component_bytes_max: usize,
-    /// `node.id`, for the status.
+    /// `node.id`, for the status and the attribute of events.
     pub node: String,
+    /// `instance.id`, for the attribute of events.
+    pub instance: String,
     /// The host's version, for the status.
     pub version: String,
 }
 
 /// What the assembly answers for the whole host.
 pub struct Probes {
-    /// Why the host does not take clients now; `None` if it does.
+    /// Why the host takes no clients now, beside what the pipeline says; `None` if it does.
     pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// All metrics in the `OpenMetrics` text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
@@ -69,6 +71,7 @@ pub(crate) struct Served {
     pub(crate) broker: Arc<Broker>,
     pub(crate) probes: Arc<Probes>,
     pub(crate) node: String,
+    pub(crate) instance: String,
     pub(crate) version: String,
     pub(crate) component_bytes_max: usize,
     /// Who holds its permit uploads a plugin.
@@ -110,6 +113,7 @@ impl AdminServer {
             broker,
             probes: Arc::new(probes),
             node: config.node,
+            instance: config.instance,
             version: config.version,
             component_bytes_max: config.component_bytes_max,
             uploads: Arc::new(Semaphore::new(1)),
@@ -158,6 +162,10 @@ fn routes() -> Router<Served> {
         )
         .route("/v1/rules/{rule_id}/enable", post(rules::enable))
         .route("/v1/rules/{rule_id}/disable", post(rules::disable))
+        .route(
+            "/v1/rules/{rule_id}/retire-queue",
+            post(rules::retire_queue),
+        )
         .route("/v1/plugins", get(plugins::list))
         .route(
             "/v1/plugins/{name}",
@@ -187,6 +195,16 @@ fn routes() -> Router<Served> {
             "/v1/rocketmq-instances/{instance_id}/topics/{topic}/messages",
             get(messages::read),
         )
+        .route(
+            "/v1/dead-letters",
+            get(dead_letters::list).delete(dead_letters::delete_many),
+        )
+        .route("/v1/dead-letters:replay", post(dead_letters::replay_many))
+        .route(
+            "/v1/dead-letters/{id}",
+            get(dead_letters::show).delete(dead_letters::delete),
+        )
+        .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/v1/status", get(status::show))
         .route("/healthz", get(status::live))
         .route("/readyz", get(status::ready))

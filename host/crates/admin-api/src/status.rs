@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pipeline::control::{EventCounts, RuleStatus};
+use pipeline::control::{EventCounts, OutboxView, RuleStatus};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::api_error::ApiError;
 use crate::server::Served;
@@ -27,7 +28,28 @@ pub(crate) struct StatusOut {
 #[serde(rename_all = "camelCase")]
 struct OutboxOut {
     bytes: u64,
+    bytes_max: u64,
+    share_bytes_max: u64,
     oldest_ms: u64,
+    uncommitted: u64,
+    dead_letters: u64,
+    dead_letter_bytes: u64,
+    dead_letter_bytes_max: u64,
+}
+
+impl From<OutboxView> for OutboxOut {
+    fn from(view: OutboxView) -> Self {
+        Self {
+            bytes: view.bytes,
+            bytes_max: view.bytes_max,
+            share_bytes_max: view.share_bytes_max,
+            oldest_ms: view.oldest_ms,
+            uncommitted: view.uncommitted,
+            dead_letters: view.dead_letters,
+            dead_letter_bytes: view.dead_letter_bytes,
+            dead_letter_bytes_max: view.dead_letter_bytes_max,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -37,14 +59,17 @@ struct RuleStatusOut {
     health: &'static str,
     reason: Option<String>,
     events: EventsOut,
+    pending_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct EventsOut {
     observed: u64,
     matched: u64,
     unmatched: u64,
     recorded: u64,
+    recorded_since_start: u64,
     refused: u64,
     replayed: u64,
     delivered: u64,
@@ -62,6 +87,7 @@ impl From<EventCounts> for EventsOut {
             matched: counts.matched,
             unmatched: counts.unmatched,
             recorded: counts.recorded,
+            recorded_since_start: counts.recorded_since_start,
             refused: counts.refused,
             replayed: counts.replayed,
             delivered: counts.delivered,
@@ -81,6 +107,7 @@ impl From<RuleStatus> for RuleStatusOut {
             health: status.health.as_str(),
             reason: status.reason,
             events: status.events.into(),
+            pending_bytes: status.pending_bytes,
         }
     }
 }
@@ -93,10 +120,7 @@ pub(crate) async fn show(State(served): State<Served>) -> Json<StatusOut> {
         uptime_ms: u64::try_from(served.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         connections: served.broker.online(),
         events: status.events.into(),
-        outbox: OutboxOut {
-            bytes: status.outbox_bytes,
-            oldest_ms: status.outbox_oldest_ms,
-        },
+        outbox: status.outbox.into(),
         rules: status.rules.into_iter().map(RuleStatusOut::from).collect(),
     })
 }
@@ -106,11 +130,24 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The host takes clients.
-pub(crate) async fn ready(State(served): State<Served>) -> Result<&'static str, ApiError> {
-    match (served.probes.not_ready)() {
-        None => Ok("ok\n"),
-        Some(reason) => Err(ApiError::not_ready(format!("not ready: {reason}"))),
+/// Whether the host takes events: 503 only when it takes none at all. Rules that do not work as they
+/// should are listed in both cases.
+pub(crate) async fn ready(State(served): State<Served>) -> Result<Json<Value>, ApiError> {
+    let readiness = served.control.readiness();
+    let degraded: Vec<Value> = readiness
+        .degraded
+        .into_iter()
+        .map(|(rule_id, health, reason)| {
+            json!({ "ruleId": rule_id.to_string(), "health": health.as_str(), "reason": reason })
+        })
+        .collect();
+    let reason = (served.probes.not_ready)().or(readiness.not_ready);
+    let body = json!({ "ready": reason.is_none(), "reason": reason, "degraded": degraded });
+    match (reason, body) {
+        (Some(reason), Value::Object(more)) => {
+            Err(ApiError::not_ready(format!("not ready: {reason}")).with(more))
+        }
+        (_, body) => Ok(Json(body)),
     }
 }
 

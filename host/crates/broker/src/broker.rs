@@ -90,8 +90,8 @@ impl Broker {
     ) -> Result<Connected, RefuseClientError> {
         let mut aftermath = Aftermath::default();
         let accepted = self.accept(request, &mut aftermath);
-        if accepted.is_err() {
-            self.stats.count_refused();
+        if let Err(error) = &accepted {
+            self.stats.count_refused(error.reason());
         }
         self.finish(aftermath);
         accepted
@@ -283,6 +283,12 @@ impl Broker {
             drop(shard);
             self.finish(aftermath);
         }
+    }
+
+    /// Whether [`Broker::shutdown`] was called.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::SeqCst)
     }
 
     /// Publishes the wills and ends the sessions that are due at `now`. Whoever runs the broker calls

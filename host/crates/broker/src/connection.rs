@@ -17,7 +17,7 @@ use crate::outbound::Outbound;
 use crate::router::Subscriber;
 use crate::session::Session;
 use crate::topic::{self, CheckTopicError};
-use crate::{Broker, Will};
+use crate::{Broker, RefusalReason, Will};
 
 /// A CONNECT, checked and authenticated.
 #[derive(Clone, Debug)]
@@ -67,6 +67,25 @@ pub enum RefuseClientError {
     /// The will's topic is none.
     #[error("the will's topic is not allowed")]
     WillTopic(#[source] CheckTopicError),
+}
+
+impl RefuseClientError {
+    /// As what it is counted.
+    #[must_use]
+    pub fn reason(&self) -> RefusalReason {
+        match self {
+            Self::ConnectionsMax => RefusalReason::ConnectionsMax,
+            Self::WillTopic(_) => RefusalReason::WillTopic,
+            Self::Events(events) => match events {
+                RefuseConnectError::RecorderFull => RefusalReason::RecorderFull,
+                RefuseConnectError::ShareFull => RefusalReason::ShareFull,
+                RefuseConnectError::OutboxFull => RefusalReason::OutboxFull,
+                RefuseConnectError::StoreFailed => RefusalReason::StoreFailed,
+                RefuseConnectError::UnknownGroup => RefusalReason::UnknownGroup,
+                RefuseConnectError::ShuttingDown => RefusalReason::ShuttingDown,
+            },
+        }
+    }
 }
 
 /// Why a subscription is refused.
@@ -132,6 +151,12 @@ impl Connection {
     pub fn disconnect(&self, reason: CloseReason, session_expiry_seconds: Option<u32>) {
         self.broker
             .disconnect(&self.channel, reason, session_expiry_seconds);
+    }
+
+    /// Whether a rule records its events.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.channel.ticket.incarnation.is_some()
     }
 
     /// The socket is gone: emits `TcpClean`, once; what came first names the reason.

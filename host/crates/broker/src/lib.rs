@@ -29,7 +29,7 @@ pub use connection::{
 };
 pub use message::{Delivery, Message, Properties, QoS, SubscriptionOptions};
 pub use outbound::{Credit, NextDelivery, Outbound};
-pub use stats::{Stats, StatsSnapshot};
+pub use stats::{RefusalReason, Stats, StatsSnapshot};
 pub use topic::CheckTopicError;
 pub use will::Will;
 

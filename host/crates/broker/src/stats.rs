@@ -4,13 +4,57 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use domain::CloseReason;
 
+macro_rules! refusal_reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a CONNECT is refused. A closed set.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum RefusalReason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl RefusalReason {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in metric labels.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+refusal_reasons! {
+    /// Too many events wait for their commit.
+    RecorderFull = "recorder-full",
+    /// The rule's share of the outbox is used up.
+    ShareFull = "share-full",
+    /// The whole outbox is used up.
+    OutboxFull = "outbox-full",
+    /// The outbox cannot be written.
+    StoreFailed = "store-failed",
+    /// The client's group does not exist.
+    UnknownGroup = "unknown-group",
+    /// The host is going down.
+    ShuttingDown = "shutting-down",
+    /// As many connections as there may be.
+    ConnectionsMax = "connections-max",
+    /// The will's topic is none.
+    WillTopic = "will-topic",
+    /// The client id is none.
+    ClientId = "client-id",
+    /// The client may not connect here, or not in this way.
+    NotAuthorized = "not-authorized",
+}
+
 /// Counters; read with [`Stats::snapshot`].
 #[derive(Debug, Default)]
 pub struct Stats {
     opened_tcp: AtomicU64,
     opened_ws: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
-    refused: AtomicU64,
+    refused: [AtomicU64; RefusalReason::ALL.len()],
     messages_received: AtomicU64,
     messages_queued: AtomicU64,
     messages_dropped: AtomicU64,
@@ -27,8 +71,8 @@ pub struct StatsSnapshot {
     pub opened: [(&'static str, u64); 2],
     /// Closed channels by reason; every reason is there.
     pub closed: Vec<(CloseReason, u64)>,
-    /// Refused CONNECTs.
-    pub refused: u64,
+    /// Refused CONNECTs by reason; every reason is there.
+    pub refused: Vec<(RefusalReason, u64)>,
     /// Messages that clients published.
     pub messages_received: u64,
     /// Messages that were queued for a client.
@@ -54,8 +98,11 @@ fn read(counter: &AtomicU64) -> u64 {
 
 impl Stats {
     /// Counts a refused CONNECT that the broker was not asked about.
-    pub fn count_refused(&self) {
-        add(&self.refused);
+    pub fn count_refused(&self, reason: RefusalReason) {
+        let index = RefusalReason::ALL.iter().position(|known| *known == reason);
+        if let Some(counter) = index.and_then(|index| self.refused.get(index)) {
+            add(counter);
+        }
     }
 
     pub(crate) fn count_opened(&self, listener: &str) {
@@ -106,7 +153,11 @@ impl Stats {
                 .copied()
                 .zip(self.closed.iter().map(read))
                 .collect(),
-            refused: read(&self.refused),
+            refused: RefusalReason::ALL
+                .iter()
+                .copied()
+                .zip(self.refused.iter().map(read))
+                .collect(),
             messages_received: read(&self.messages_received),
             messages_queued: read(&self.messages_queued),
             messages_dropped: read(&self.messages_dropped),

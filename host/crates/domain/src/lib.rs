@@ -5,6 +5,7 @@
 
 #![warn(missing_docs, missing_debug_implementations)]
 
+mod authenticator;
 mod channel;
 mod clock;
 mod error_chain;
@@ -16,6 +17,9 @@ mod rule;
 mod slot;
 mod status_sink;
 
+pub use authenticator::{
+    AuthenticationMethod, Authenticator, ConnectAttempt, ListenerFacts, Principal, RefuseAccessError,
+};
 pub use channel::{ChannelFacts, ChannelId, CloseReason, MqttVersion};
 pub use clock::{Clock, SystemClock};
 pub use error_chain::ErrorChain;
@@ -29,8 +33,8 @@ pub use rocketmq::{
     StoredAs, TopicMessage,
 };
 pub use rule::{
-    Destination, IncarnationId, Mapped, MappingLimits, OnActivate, OnFault, OnReject, Rule,
-    RuleDraft, RuleType, VersionSelector,
+    Destination, IncarnationId, Mapped, MappingLimits, OnActivate, OnFault, OnReject, Ordering,
+    Rule, RuleDraft, RuleType, VersionSelector,
 };
 pub use slot::Slot;
 pub use status_sink::{Admission, ChannelTicket, RefuseConnectError, StatusSink};

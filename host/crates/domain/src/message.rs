@@ -127,6 +127,7 @@ impl OutboundMessage {
         "groupId",
         "part",
         "synthetic",
+        "replayed",
     ];
 
     /// Checks everything that RocketMQ would refuse, so that a refused send is always a surprise.

@@ -19,6 +19,19 @@ pub struct QueueName {
     pub queue: u32,
 }
 
+impl QueueName {
+    /// Reads `broker:queue`, as it is displayed; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (broker, queue) = text.rsplit_once(':')?;
+        let queue = queue.parse().ok()?;
+        (!broker.is_empty()).then(|| Self {
+            broker: broker.into(),
+            queue,
+        })
+    }
+}
+
 impl fmt::Display for QueueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.broker, self.queue)

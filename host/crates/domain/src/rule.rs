@@ -30,6 +30,27 @@ pub struct Destination {
     pub topic: TopicName,
 }
 
+/// What happens to clients whose queue cannot store now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ordering {
+    /// They wait for it: the order of each client holds.
+    #[default]
+    Strict,
+    /// They move to another queue: the order across the move does not hold.
+    Available,
+}
+
+impl Ordering {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Available => "available",
+        }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.instance_id, self.topic)
@@ -191,6 +212,8 @@ pub struct RuleDraft {
     pub group_id: GroupId,
     /// Where to.
     pub destination: Destination,
+    /// When a queue of the destination cannot store.
+    pub ordering: Ordering,
     /// As what.
     pub mapping: Mapped,
     /// What a new incarnation tells.

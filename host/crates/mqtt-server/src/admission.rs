@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use broker::{Broker, ConnectRequest, Connected, Outbound, RefuseClientError, Will};
+use broker::{Broker, ConnectRequest, Connected, Outbound, RefusalReason, RefuseClientError, Will};
 use domain::{ChannelId, ClientId, CloseReason, MqttVersion, RefuseConnectError, StatusSink};
 
 use crate::link::{Link, Live};
@@ -134,7 +134,11 @@ impl Gate {
             .authorise()
             .and_then(|()| self.client_id(hello.client_id));
         let client_id = client_id.inspect_err(|refusal| {
-            self.broker.stats().count_refused();
+            let reason = match refusal.kind {
+                RefusalKind::ClientId => RefusalReason::ClientId,
+                _ => RefusalReason::NotAuthorized,
+            };
+            self.broker.stats().count_refused(reason);
             tracing::debug!(peer = ?hello.peer, reason = refusal.text, "connect is refused");
         })?;
         let request = ConnectRequest {
@@ -161,8 +165,13 @@ impl Gate {
         })?;
         // From here on, dropping the link closes the channel.
         let link = Link::new(connection, Arc::clone(&self.live));
-        if self.config.connack_after_commit && !self.sink.committed().await {
+        // A client that no rule records has nothing to wait for, also while the store fails.
+        let waits = self.config.connack_after_commit && link.connection.is_recorded();
+        if waits && !self.sink.committed().await {
             link.connection.close(CloseReason::InternalError);
+            self.broker
+                .stats()
+                .count_refused(RefusalReason::StoreFailed);
             return Err(RefuseClientError::from(RefuseConnectError::StoreFailed).into());
         }
         Ok(Admitted {

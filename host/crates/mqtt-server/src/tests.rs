@@ -16,7 +16,7 @@ use std::time::Duration;
 use broker::{Broker, BrokerConfig};
 use domain::{
     Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId,
-    RefuseConnectError, Sequence, StatusSink, SystemClock,
+    IncarnationId, RefuseConnectError, Sequence, StatusSink, SystemClock,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -32,6 +32,10 @@ struct RecordingSink {
     facts: Mutex<Vec<Arc<ChannelFacts>>>,
     refuse: Mutex<Option<RefuseConnectError>>,
     commits_fail: AtomicBool,
+    /// No rule records what clients do.
+    is_unmatched: AtomicBool,
+    /// True: commits do not end.
+    is_held: tokio::sync::watch::Sender<bool>,
     sequence: AtomicU64,
 }
 
@@ -39,6 +43,19 @@ impl RecordingSink {
     fn record(&self, line: String) {
         self.lines.lock().push(line);
         self.added.notify_all();
+    }
+
+    fn incarnation(&self) -> Option<IncarnationId> {
+        let is_unmatched = self.is_unmatched.load(Ordering::SeqCst);
+        (!is_unmatched).then_some(IncarnationId(1))
+    }
+
+    fn hold_commits(&self) {
+        self.is_held.send_replace(true);
+    }
+
+    fn let_commits_go(&self) {
+        self.is_held.send_replace(false);
     }
 
     /// The first `count` events, as soon as there are so many.
@@ -58,18 +75,20 @@ impl StatusSink for RecordingSink {
     fn admit(&self, _: Option<&GroupId>) -> Result<Admission, RefuseConnectError> {
         match *self.refuse.lock() {
             Some(error) => Err(error),
-            None => Ok(Admission { incarnation: None }),
+            None => Ok(Admission {
+                incarnation: self.incarnation(),
+            }),
         }
     }
 
     fn release(&self, _: Admission) {}
 
-    fn opened(&self, _: Admission, channel: &Arc<ChannelFacts>) -> ChannelTicket {
+    fn opened(&self, admission: Admission, channel: &Arc<ChannelFacts>) -> ChannelTicket {
         self.facts.lock().push(Arc::clone(channel));
         self.record(format!("{} connect", channel.client_id));
         let opened = Sequence(self.sequence.fetch_add(1, Ordering::SeqCst));
         ChannelTicket {
-            incarnation: None,
+            incarnation: admission.incarnation,
             opened,
             opened_at_ms: 1,
         }
@@ -91,9 +110,12 @@ impl StatusSink for RecordingSink {
     }
 
     fn committed(&self) -> BoxFuture<'static, bool> {
-        Box::pin(std::future::ready(
-            !self.commits_fail.load(Ordering::SeqCst),
-        ))
+        let is_stored = !self.commits_fail.load(Ordering::SeqCst);
+        let mut is_held = self.is_held.subscribe();
+        Box::pin(async move {
+            // The sink is there as long as the server.
+            is_held.wait_for(|is_held| !is_held).await.is_ok() && is_stored
+        })
     }
 }
 

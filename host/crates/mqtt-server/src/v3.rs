@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use broker::SubscriptionOptions;
+use broker::{RefusalReason, SubscriptionOptions};
 use domain::{CloseReason, MqttVersion};
 use ntex::io::types::PeerAddr;
 use ntex::time::Seconds;
@@ -33,7 +33,7 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
     let packet = connect.packet().clone();
     // An id of the server's choice cannot be told, so it is good for one connection [MQTT-3.1.3-8].
     if packet.client_id.is_empty() && !packet.clean_session {
-        gate.broker.stats().count_refused();
+        gate.broker.stats().count_refused(RefusalReason::ClientId);
         return Ok(connect.identifier_rejected());
     }
     let hello = Hello {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use broker::{Published, SubscribeError, SubscriptionOptions};
+use broker::{Published, RefusalReason, SubscribeError, SubscriptionOptions};
 use domain::{CloseReason, MqttVersion};
 use ntex::io::types::PeerAddr;
 use ntex::util::ByteString;
@@ -45,7 +45,9 @@ fn refuse(connect: Connect, refusal: &Refusal) -> ConnectAck<Link> {
 pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectAck<Link>, Fault> {
     let packet = connect.packet().clone();
     if packet.auth_method.is_some() {
-        gate.broker.stats().count_refused();
+        gate.broker
+            .stats()
+            .count_refused(RefusalReason::NotAuthorized);
         return Ok(connect.failed(ConnectAckReason::BadAuthenticationMethod));
     }
     let hello = Hello {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{InstanceId, MessageSender};
-use plugin_runtime::RuntimeConfig;
+use plugin_runtime::{CodeConfig, RuntimeConfig};
 
 /// One RocketMQ instance of the configuration.
 #[derive(Clone, Debug)]
@@ -21,6 +21,17 @@ pub struct InstanceConfig {
     pub batch_max: usize,
     /// Bytes of one batch.
     pub batch_bytes_max: usize,
+}
+
+/// Limits of the outbox, to be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboxLimits {
+    /// All events, bytes.
+    pub(crate) bytes_max: u64,
+    /// Those of one rule, bytes.
+    pub(crate) share_bytes_max: u64,
+    /// Dead letters, bytes.
+    pub(crate) dead_letters_bytes_max: u64,
 }
 
 /// How long events are held.
@@ -62,6 +73,8 @@ pub struct PipelineConfig {
     pub instances: HashMap<InstanceId, InstanceConfig>,
     /// The plugin runtime.
     pub runtime: RuntimeConfig,
+    /// Its compiler and where compiled code is kept.
+    pub code: CodeConfig,
     /// Plugins that come with the host.
     pub built_in: Vec<BuiltInPlugin>,
     /// Whether an unknown group appears by itself.

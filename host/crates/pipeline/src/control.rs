@@ -3,9 +3,12 @@
 //! A change is checked completely, then stored in one transaction, then swapped in. What fails
 //! before the transaction changes nothing.
 
+mod clearing;
+mod dead_letters;
 mod groups;
 mod instances;
 mod plugins;
+mod queues;
 mod rules;
 mod status;
 
@@ -22,13 +25,18 @@ use tokio::sync::Mutex;
 pub use crate::control_error::{ControlCode, ControlError, ControlErrorKind};
 pub use crate::health::Health;
 pub use crate::view::{
-    EventCounts, GroupView, PipelineStatus, PluginVersionView, RuleState, RuleStatus, RuleView,
+    EventCounts, GroupView, OutboxView, PipelineStatus, PluginVersionView, Readiness, RuleState,
+    RuleStatus, RuleView,
 };
+pub use dead_letters::{ChosenDeadLetters, DeadLetterPage, Replayed, SkippedDeadLetter};
 pub use rules::PendingEvents;
+pub use store::{Burial, DeadLetter, DeadLetterFilter, DeadLetterReason};
+pub(crate) use status::Baseline;
 
-use crate::config::{DeliveryConfig, InstanceConfig};
+use crate::clock_watch::ClockWatch;
+use crate::config::{DeliveryConfig, InstanceConfig, OutboxLimits};
 use crate::control_errors;
-use crate::courier::CourierContext;
+use crate::courier::{CourierContext, Timings};
 use crate::couriers::Couriers;
 use crate::feed::Feeds;
 use crate::groups::Groups;
@@ -52,6 +60,9 @@ pub struct Control {
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observed: Arc<ObservedCounts>,
+    pub(crate) baseline: Baseline,
+    pub(crate) outbox_limits: OutboxLimits,
+    pub(crate) clock_watch: Arc<ClockWatch>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) configured: HashMap<InstanceId, InstanceConfig>,
     pub(crate) delivery: DeliveryConfig,
@@ -131,12 +142,15 @@ impl Control {
             predecessors,
             feed: self.feeds.feed(record.id, &self.outbox),
             outbox: Arc::clone(&self.outbox),
+            meta: Arc::clone(&self.meta),
             runtime: Arc::clone(&self.runtime),
             rules: Arc::clone(&self.rule_set),
             clock: Arc::clone(&self.clock),
+            clock_watch: Arc::clone(&self.clock_watch),
             health: Arc::new(HealthCell::new(Arc::clone(&self.clock))),
             metrics: Arc::clone(&self.metrics),
             delivery: self.delivery,
+            timings: Timings::default(),
             is_single: AtomicBool::new(false),
             faults_in_a_row: AtomicU32::new(0),
         }));

@@ -74,6 +74,10 @@ codes! {
     UnsupportedContract = "unsupported_contract", Invalid;
     /// The component wants what no plugin gets.
     ForbiddenImport = "forbidden_import", Invalid;
+    /// Compiling it takes more time or memory than a component may.
+    CompileLimitExceeded = "compile_limit_exceeded", Invalid;
+    /// The compiler could not be run.
+    CompilerFailed = "compiler_failed", Internal;
     /// It failed when it was tried.
     CanaryFailed = "canary_failed", Invalid;
     /// The plugin's `init` refused the rule's configuration.
@@ -94,8 +98,18 @@ codes! {
     GroupNotFound = "group_not_found", NotFound;
     /// A rule names the group.
     GroupInUse = "group_in_use", Conflict;
+    /// No such dead letter.
+    DeadLetterNotFound = "dead_letter_not_found", NotFound;
+    /// The rule of a dead letter was deleted.
+    RuleGone = "rule_gone", Conflict;
     /// The revision given is not the present one.
     StaleRevision = "stale_revision", Stale;
+    /// The rule has no such queue.
+    QueueNotFound = "queue_not_found", NotFound;
+    /// The last queue that can store cannot be retired.
+    OnlyQueue = "only_queue", Conflict;
+    /// The rule does not know its queues yet, or its slots have not left in time.
+    QueueBusy = "queue_busy", Conflict;
     /// The store failed.
     StoreFailed = "store_failed", Internal;
 }

@@ -1,7 +1,7 @@
 //! Errors of the parts → the closed set of the control side. The one place that knows both.
 
 use domain::{CreateTopicError, ErrorChain, PluginName, RouteError};
-use plugin_runtime::{CompilePluginError, InspectPluginError, PrepareMapperError};
+use plugin_runtime::{CompilePluginError, FailedCase, InspectPluginError, PrepareMapperError};
 
 use crate::control_error::{ControlCode, ControlError};
 
@@ -30,7 +30,24 @@ pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
         other @ CompilePluginError::Compile { .. } => {
             ControlError::new(ControlCode::NotAComponent, ErrorChain(other).to_string())
         }
+        other @ CompilePluginError::BadCases { .. } => {
+            ControlError::new(ControlCode::CanaryFailed, ErrorChain(other).to_string())
+        }
+        other @ CompilePluginError::TooExpensive { .. } => ControlError::new(
+            ControlCode::CompileLimitExceeded,
+            ErrorChain(other).to_string(),
+        ),
+        other @ CompilePluginError::CompilerFailed { .. } => {
+            ControlError::new(ControlCode::CompilerFailed, ErrorChain(other).to_string())
+        }
     }
+}
+
+pub(crate) fn own_case(plugin: &PluginName, error: &FailedCase) -> ControlError {
+    ControlError::new(
+        ControlCode::CanaryFailed,
+        format!("plugin {plugin}: {error}; see `rulemill plugin test`"),
+    )
 }
 
 pub(crate) fn prepare(plugin: &PluginName, error: &PrepareMapperError) -> ControlError {

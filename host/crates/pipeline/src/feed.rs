@@ -2,7 +2,8 @@
 //!
 //! A courier that has caught up gets events from memory, right after their commit. When it falls
 //! behind, a lane stops filling its memory and is read from disk instead, by range after the last
-//! event taken. Nothing is taken twice: `taken` only grows, and what is not above it is ignored.
+//! event seen. Nothing is taken twice: `seen` only grows, and what is not above it is ignored, unless
+//! a worker gave it back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,10 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use domain::{IncarnationId, Sequence, Slot};
 use parking_lot::{Mutex, RwLock};
 use store::{Outbox, PendingEvent, TakeEventsError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Events of one incarnation held in memory, all lanes together; what is beyond waits on disk.
+/// Events that are given back are held whatever their number: their worker had them in memory.
 const EVENTS_IN_MEMORY_MAX: usize = 8192;
+/// Lanes of one incarnation that are read from disk at a time, so that one with a long queue leaves
+/// the threads for blocking work to others.
+const READS_MAX: usize = 4;
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -23,8 +28,8 @@ struct Lane {
     is_behind: bool,
     /// A read from disk is under way: what is committed meanwhile is left to the next one.
     is_loading: bool,
-    /// The last event taken.
-    taken: Sequence,
+    /// The last event that was taken or is in memory.
+    seen: Sequence,
 }
 
 /// The committed events of one incarnation.
@@ -34,6 +39,7 @@ pub(crate) struct Feed {
     outbox: Arc<Outbox>,
     lanes: Vec<Mutex<Lane>>,
     in_memory: AtomicUsize,
+    reads: Semaphore,
     listeners: RwLock<Vec<Arc<Notify>>>,
 }
 
@@ -44,6 +50,7 @@ impl Feed {
             outbox,
             lanes: (0..Slot::COUNT).map(|_| Mutex::default()).collect(),
             in_memory: AtomicUsize::new(0),
+            reads: Semaphore::new(READS_MAX),
             listeners: RwLock::default(),
         }
     }
@@ -53,7 +60,14 @@ impl Feed {
         self.listeners.write().push(listener);
     }
 
-    /// Forgets the listeners and what was taken: a new courier starts from what is on disk. The
+    /// Ends [`Feed::listen`].
+    pub(crate) fn unlisten(&self, listener: &Arc<Notify>) {
+        self.listeners
+            .write()
+            .retain(|other| !Arc::ptr_eq(other, listener));
+    }
+
+    /// Forgets the listeners and what was seen: a new courier starts from what is on disk. The
     /// workers of the one before must have ended.
     pub(crate) fn restart(&self) {
         self.listeners.write().clear();
@@ -63,10 +77,14 @@ impl Feed {
         // Asked after that: what is not counted here is pushed to an empty lane. What was pushed and
         // is counted is dropped from memory, since older events of its lane may be on disk.
         for (slot, _) in self.outbox.pending_slots(self.incarnation) {
-            if let Some(lane) = self.lanes.get(usize::from(slot.0)) {
+            if let Some(lane) = self.lane(slot) {
                 self.reset(lane, true);
             }
         }
+    }
+
+    fn lane(&self, slot: Slot) -> Option<&Mutex<Lane>> {
+        self.lanes.get(usize::from(slot.0))
     }
 
     fn reset(&self, lane: &Mutex<Lane>, is_behind: bool) {
@@ -79,20 +97,22 @@ impl Feed {
         };
     }
 
+    fn has_room(&self, count: usize) -> bool {
+        self.in_memory.load(Ordering::Relaxed) + count <= EVENTS_IN_MEMORY_MAX
+    }
+
     fn push(&self, event: &Arc<PendingEvent>) {
-        let Some(lane) = self.lanes.get(usize::from(event.slot.0)) else {
+        let Some(lane) = self.lane(event.slot) else {
             return;
         };
         let mut lane = lane.lock();
-        if event.event.sequence <= lane.taken {
+        if event.position <= lane.seen {
             return;
         }
-        if lane.is_behind
-            || lane.is_loading
-            || self.in_memory.load(Ordering::Relaxed) >= EVENTS_IN_MEMORY_MAX
-        {
+        if lane.is_behind || lane.is_loading || !self.has_room(1) {
             lane.is_behind = true;
         } else {
+            lane.seen = event.position;
             lane.events.push_back(Arc::clone(event));
             self.in_memory.fetch_add(1, Ordering::Relaxed);
         }
@@ -104,8 +124,21 @@ impl Feed {
         }
     }
 
-    /// Up to `count_max` events of `slot` that were not taken before, in order. Reads the disk on
-    /// the blocking pool if it must.
+    /// Puts events that were taken from `slot` and not settled to the front again, in order. Wakes
+    /// nobody.
+    pub(crate) fn give_back(&self, slot: Slot, events: Vec<Arc<PendingEvent>>) {
+        let Some(lane) = self.lane(slot) else {
+            return;
+        };
+        let mut lane = lane.lock();
+        self.in_memory.fetch_add(events.len(), Ordering::Relaxed);
+        let mut all: Vec<_> = events.into_iter().chain(lane.events.drain(..)).collect();
+        all.sort_by_key(|event| event.position);
+        lane.events = all.into();
+    }
+
+    /// Up to `count_max` events of `slot` that were not taken before, in order. Reads the disk on the
+    /// blocking pool if it must. If the future is dropped, the feed must be restarted.
     ///
     /// # Errors
     ///
@@ -115,48 +148,51 @@ impl Feed {
         slot: Slot,
         count_max: usize,
     ) -> Result<Vec<Arc<PendingEvent>>, TakeEventsError> {
-        let Some(lane) = self.lanes.get(usize::from(slot.0)) else {
+        let Some(lane) = self.lane(slot) else {
             return Ok(Vec::new());
         };
         let after = {
             let mut lane = lane.lock();
             if !lane.events.is_empty() {
                 let count = lane.events.len().min(count_max);
-                let taken: Vec<_> = lane.events.drain(..count).collect();
                 self.in_memory.fetch_sub(count, Ordering::Relaxed);
-                if let Some(last) = taken.last() {
-                    lane.taken = last.event.sequence;
-                }
-                return Ok(taken);
+                return Ok(lane.events.drain(..count).collect());
             }
             if !lane.is_behind {
                 return Ok(Vec::new());
             }
             lane.is_behind = false;
             lane.is_loading = true;
-            lane.taken
+            lane.seen
         };
+        let read = self.read(slot, after, count_max).await;
+        let mut lane = lane.lock();
+        lane.is_loading = false;
+        let events = read.inspect_err(|_| lane.is_behind = true)?;
+        if let Some(last) = events.last() {
+            lane.seen = lane.seen.max(last.position);
+        }
+        // The next read is cheap when there is nothing more; a full one says there is.
+        lane.is_behind |= events.len() >= count_max;
+        Ok(events)
+    }
+
+    async fn read(
+        &self,
+        slot: Slot,
+        after: Sequence,
+        count_max: usize,
+    ) -> Result<Vec<Arc<PendingEvent>>, TakeEventsError> {
+        // Never closed; without a permit there is only less company.
+        let _permit = self.reads.acquire().await;
         let (outbox, incarnation) = (Arc::clone(&self.outbox), self.incarnation);
         let read =
             tokio::task::spawn_blocking(move || outbox.take(incarnation, slot, after, count_max));
-        let result = match read.await {
+        match read.await {
             Ok(result) => result,
             // The runtime is going down; the events stay on disk.
             Err(_) => Ok(Vec::new()),
-        };
-        let mut lane = lane.lock();
-        lane.is_loading = false;
-        match &result {
-            Ok(events) => {
-                if let Some(last) = events.last() {
-                    lane.taken = last.event.sequence;
-                    // The next read is cheap when there is nothing more; a full one says there is.
-                    lane.is_behind |= events.len() == count_max;
-                }
-            }
-            Err(_) => lane.is_behind = true,
         }
-        result
     }
 }
 
@@ -172,6 +208,11 @@ impl Feeds {
         let mut feeds = self.feeds.write();
         let make = || Arc::new(Feed::new(incarnation, Arc::clone(outbox)));
         Arc::clone(feeds.entry(incarnation).or_insert_with(make))
+    }
+
+    /// Forgets the feed of `incarnation`. Its courier must have been stopped.
+    pub(crate) fn remove(&self, incarnation: IncarnationId) {
+        self.feeds.write().remove(&incarnation);
     }
 
     /// Hands freshly committed events on. Runs on the store's writer thread: no waiting here.
@@ -193,3 +234,6 @@ impl Feeds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

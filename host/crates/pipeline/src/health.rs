@@ -13,7 +13,7 @@ pub enum Health {
     Running,
     /// It does not match; nothing is queued.
     Disabled,
-    /// Its courier waits: the plugin could not be loaded yet.
+    /// Its courier waits for room among the dead letters, or for its plugin.
     Paused,
     /// Its plugin fails on most events, or does not load.
     Faulted,
@@ -40,12 +40,12 @@ impl Health {
 
 #[derive(Debug)]
 struct State {
-    /// By part (`plugin`, `route`, a queue): what is wrong with it.
+    /// By part (`plugin`, `route`, `queue broker-a:0`): what is wrong with it.
     problems: BTreeMap<String, (Health, String)>,
     since_ms: u64,
 }
 
-/// The problems of one incarnation. At most one per queue and two more.
+/// The problems of one incarnation: a few parts, and up to three per queue that has slots.
 #[derive(Debug)]
 pub(crate) struct HealthCell {
     clock: Arc<dyn Clock>,

@@ -6,6 +6,7 @@
 pub mod control;
 
 mod backoff;
+mod clock_watch;
 mod config;
 mod control_error;
 mod control_errors;
@@ -14,13 +15,18 @@ mod couriers;
 mod feed;
 mod groups;
 mod health;
+mod housekeeping;
 mod intent;
 mod metrics;
 mod pipeline;
 mod recorder;
+mod refusals;
 mod reloader;
 mod rule_set;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{BuiltInPlugin, DeliveryConfig, InstanceConfig, PipelineConfig};
 pub use pipeline::{OpenPipelineError, Pipeline};

@@ -1,6 +1,8 @@
 //! What the pipeline counts and times, rendered as OpenMetrics text.
 
-use std::fmt::Write as _;
+mod exposition;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{InstanceId, RuleId};
@@ -11,9 +13,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use store::OutboxStats;
+use store::PendingEvent;
+use tokio::time::Instant;
 
-use crate::view::PipelineStatus;
+pub(crate) use exposition::{Snapshot, TypeCounts};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabel {
@@ -33,6 +36,11 @@ struct SendLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InstanceLabel {
+    instance: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
@@ -44,8 +52,11 @@ pub(crate) struct Metrics {
     calls: Family<RuleLabel, Histogram, fn() -> Histogram>,
     faults: Family<FaultLabels, Counter>,
     deliveries: Family<RuleLabel, Histogram, fn() -> Histogram>,
+    commits: Histogram,
     sends: Family<SendLabels, Counter>,
+    send_times: Family<InstanceLabel, Histogram, fn() -> Histogram>,
     swaps: Family<OutcomeLabel, Counter>,
+    pub(crate) clock_steps: Counter,
     pub(crate) courier_restarts: Counter,
 }
 
@@ -56,9 +67,19 @@ fn call_buckets() -> Histogram {
     ])
 }
 
+/// For what takes less than a millisecond unloaded and minutes in an outage.
 fn delivery_buckets() -> Histogram {
     Histogram::new([
-        0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0,
+        0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+        300.0, 3600.0,
+    ])
+}
+
+/// For one flush of the disk, or one answer of a broker.
+fn stage_buckets() -> Histogram {
+    Histogram::new([
+        0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01,
+        0.02, 0.05, 0.1, 0.5, 1.0, 5.0,
     ])
 }
 
@@ -69,6 +90,9 @@ impl Metrics {
         let faults = Family::default();
         let sends = Family::default();
         let swaps = Family::default();
+        let commits = stage_buckets();
+        let send_times = Family::new_with_constructor(stage_buckets as fn() -> Histogram);
+        let clock_steps = Counter::default();
         let courier_restarts = Counter::default();
         let mut registry = Registry::with_prefix("rulemill");
         registry.register(
@@ -87,6 +111,21 @@ impl Metrics {
             "Batches offered to RocketMQ",
             sends.clone(),
         );
+        registry.register(
+            "rocketmq_send_seconds",
+            "Time of one batch from its offer to the answer, failed ones too",
+            send_times.clone(),
+        );
+        registry.register(
+            "event_commit_seconds",
+            "From the event to its durable commit",
+            commits.clone(),
+        );
+        registry.register(
+            "clock_steps",
+            "Steps of the wall clock by more than a second",
+            clock_steps.clone(),
+        );
         registry.register("plugin_swaps", "Mappers that took over", swaps.clone());
         registry.register(
             "courier_restarts",
@@ -98,8 +137,11 @@ impl Metrics {
             calls,
             faults,
             deliveries,
+            commits,
             sends,
+            send_times,
             swaps,
+            clock_steps,
             courier_restarts,
         }
     }
@@ -124,14 +166,32 @@ impl Metrics {
     }
 
     /// The ages of the events of one batch: the rule is looked up once for all of them.
-    pub(crate) fn delivered(&self, rule_id: &RuleId, ages_ms: &[u64]) {
+    pub(crate) fn delivered_after(&self, rule_id: &RuleId, ages: &[Duration]) {
         let label = RuleLabel {
             rule_id: rule_id.to_string(),
         };
         let deliveries = self.deliveries.get_or_create(&label);
-        for age_ms in ages_ms {
-            deliveries.observe(Duration::from_millis(*age_ms).as_secs_f64());
+        for age in ages {
+            deliveries.observe(age.as_secs_f64());
         }
+    }
+
+    /// Times the commit of freshly committed events.
+    pub(crate) fn committed(&self, events: &[Arc<PendingEvent>]) {
+        let now = Instant::now();
+        for appended in events.iter().filter_map(|event| event.appended) {
+            let age = now.saturating_duration_since(appended);
+            self.commits.observe(age.as_secs_f64());
+        }
+    }
+
+    /// One batch was offered to an instance and answered, or given up, after `elapsed`.
+    pub(crate) fn send_timed(&self, instance: &InstanceId, elapsed: Duration) {
+        let label = InstanceLabel {
+            instance: instance.to_string(),
+        };
+        let times = self.send_times.get_or_create(&label);
+        times.observe(elapsed.as_secs_f64());
     }
 
     pub(crate) fn sent(&self, instance: &InstanceId, outcome: &'static str) {
@@ -148,96 +208,17 @@ impl Metrics {
     }
 
     /// Everything as OpenMetrics text without its last line `# EOF`, since others add theirs;
-    /// `status` holds what is counted elsewhere.
-    pub(crate) fn render(
-        &self,
-        status: &PipelineStatus,
-        outbox: &OutboxStats,
-        observed: &[(&'static str, [u64; 4])],
-    ) -> String {
+    /// `snapshot` holds what is counted elsewhere.
+    pub(crate) fn render(&self, snapshot: &Snapshot) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail; the encoder's signature is about other writers.
         let _: std::fmt::Result = encode(&mut text, &self.registry.lock());
         let end = text.rfind("# EOF").unwrap_or(text.len());
         text.truncate(end);
-        status_events(&mut text, observed);
-        rule_events(&mut text, status);
-        let oldest = Duration::from_millis(status.outbox_oldest_ms).as_secs_f64();
-        outbox_state(&mut text, outbox, oldest);
+        exposition::write(&mut text, snapshot);
         text
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a gauge is a double; 2^53 bytes are enough"
-)]
-fn bytes_as_f64(bytes: u64) -> f64 {
-    bytes as f64
-}
-
-fn status_events(text: &mut String, observed: &[(&'static str, [u64; 4])]) {
-    let kinds = ["observed", "unmatched", "recorded", "refused"];
-    for (index, kind) in kinds.into_iter().enumerate() {
-        let name = format!("rulemill_status_events_{kind}");
-        let _: std::fmt::Result = writeln!(text, "# TYPE {name} counter");
-        for (event_type, counts) in observed {
-            let count = counts.get(index).copied().unwrap_or(0);
-            let _: std::fmt::Result =
-                writeln!(text, "{name}_total{{event_type=\"{event_type}\"}} {count}");
-        }
-    }
-}
-
-fn rule_events(text: &mut String, status: &PipelineStatus) {
-    type Pick = fn(&crate::view::EventCounts) -> u64;
-    let columns: [(&str, &str, &str, Pick); 7] = [
-        ("delivered", "_total", "counter", |it| it.delivered),
-        ("skipped", "_total", "counter", |it| it.skipped),
-        ("buried", "_total", "counter", |it| it.buried),
-        ("expired", "_total", "counter", |it| it.expired),
-        ("discarded", "_total", "counter", |it| it.discarded),
-        ("replayed", "_total", "counter", |it| it.replayed),
-        ("pending", "", "gauge", |it| it.pending),
-    ];
-    for (column, suffix, kind, pick) in columns {
-        let name = format!("rulemill_rule_events_{column}");
-        let _: std::fmt::Result = writeln!(text, "# TYPE {name} {kind}");
-        for rule in &status.rules {
-            let _: std::fmt::Result = writeln!(
-                text,
-                "{name}{suffix}{{rule_id=\"{}\"}} {}",
-                rule.rule_id,
-                pick(&rule.events)
-            );
-        }
-    }
-}
-
-fn outbox_state(text: &mut String, outbox: &OutboxStats, oldest_seconds: f64) {
-    let gauges = [
-        ("bytes", bytes_as_f64(outbox.bytes)),
-        ("reserved_bytes", bytes_as_f64(outbox.reserved_bytes)),
-        ("oldest_seconds", oldest_seconds),
-        ("uncommitted_events", bytes_as_f64(outbox.uncommitted)),
-        ("dead_letters", bytes_as_f64(outbox.dead_letters)),
-        ("dead_letter_bytes", bytes_as_f64(outbox.dead_letter_bytes)),
-    ];
-    for (name, value) in gauges {
-        let name = format!("rulemill_outbox_{name}");
-        let _: std::fmt::Result = writeln!(text, "# TYPE {name} gauge\n{name} {value}");
-    }
-    let counters = [
-        ("commits", outbox.commits),
-        ("commit_failures", outbox.commit_failures),
-        ("damaged_events", outbox.damaged_events),
-        ("dead_letters_dropped", outbox.dead_letters_dropped),
-        ("unmatched_events", outbox.unmatched_events),
-        ("late_events", outbox.late_events),
-        ("unknown_settlements", outbox.unknown_settlements),
-    ];
-    for (name, count) in counters {
-        let name = format!("rulemill_outbox_{name}");
-        let _: std::fmt::Result = writeln!(text, "# TYPE {name} counter\n{name}_total {count}");
-    }
-}
+#[cfg(test)]
+mod tests;

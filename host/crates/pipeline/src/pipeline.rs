@@ -11,13 +11,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::PipelineConfig;
-use crate::control::Control;
+use crate::clock_watch::ClockWatch;
+use crate::config::{OutboxLimits, PipelineConfig};
+use crate::control::{Baseline, Control};
 use crate::control_error::ControlError;
 use crate::control_errors;
 use crate::couriers::Couriers;
 use crate::feed::Feeds;
 use crate::groups::Groups;
+use crate::housekeeping;
+use crate::intent::Intent;
 use crate::metrics::Metrics;
 use crate::recorder::{ObservedCounts, Recorder};
 use crate::reloader::Reloader;
@@ -66,31 +69,52 @@ impl Pipeline {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenPipelineError> {
         let feeds = Arc::new(Feeds::default());
-        let listener = Arc::clone(&feeds);
+        let observed = Arc::new(ObservedCounts::default());
+        let metrics = Arc::new(Metrics::new());
+        let listener = (
+            Arc::clone(&metrics),
+            Arc::clone(&observed),
+            Arc::clone(&feeds),
+        );
+        let outbox_config = outbox_config(&config);
+        let outbox_limits = OutboxLimits {
+            bytes_max: outbox_config.bytes_max,
+            share_bytes_max: outbox_config.share_bytes_max,
+            dead_letters_bytes_max: outbox_config.dead_letters_bytes_max,
+        };
         let (outbox, recovered) = Outbox::open(
-            outbox_config(&config),
+            outbox_config,
             Arc::clone(&clock),
-            Box::new(move |events| listener.committed(events)),
+            Box::new(move |events| {
+                let (metrics, observed, feeds) = &listener;
+                metrics.committed(events);
+                observed.committed(events);
+                feeds.committed(events);
+            }),
         )
         .map_err(OpenPipelineError::Outbox)?;
         let meta =
             MetaStore::open(config.data_dir.join("meta.redb")).map_err(OpenPipelineError::Meta)?;
         let meta = Arc::new(meta);
-        forget_drained(&meta, &outbox).map_err(OpenPipelineError::Load)?;
         let runtime =
-            PluginRuntime::start(config.runtime.clone()).map_err(OpenPipelineError::Runtime)?;
+            PluginRuntime::start_with(config.runtime.clone(), std::mem::take(&mut config.code))
+                .map_err(OpenPipelineError::Runtime)?;
         let (groups, new_groups) =
             groups(&meta, config.is_group_auto_create).map_err(OpenPipelineError::Load)?;
         let groups = Arc::new(groups);
         let rule_set = Arc::new(RuleSetCell::new());
-        let observed = Arc::new(ObservedCounts::default());
         let recorder = Arc::new(Recorder::new(
             Arc::clone(&outbox),
             Arc::clone(&rule_set),
             Arc::clone(&groups),
             Arc::clone(&observed),
         ));
+        let intent = Intent::read(&meta)
+            .map_err(|error| OpenPipelineError::Load(control_errors::store(&error)))?;
         let control = Arc::new(Control {
+            baseline: Baseline::new(&intent, &outbox.all_counts()),
+            outbox_limits,
+            clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
             reloader: Arc::new(Reloader::new(Arc::clone(&meta), Arc::clone(&runtime))),
             meta,
             outbox,
@@ -99,7 +123,7 @@ impl Pipeline {
             known_groups: groups,
             feeds,
             couriers: Arc::new(Couriers::new()),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             observed,
             clock,
             configured: std::mem::take(&mut config.instances),
@@ -119,6 +143,7 @@ impl Pipeline {
             new_groups,
             shutdown.clone(),
         ));
+        housekeeping::start(&tasks, &control, &shutdown);
         let recovered_channels = recovered.closed_channels;
         Ok(Self {
             recorder,
@@ -172,27 +197,6 @@ fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
         uncommitted_events_max: config.uncommitted_events_max,
         dead_letters_bytes_max: config.dead_letters_bytes_max,
     }
-}
-
-/// Drops retired incarnations that have nothing left to deliver. Only at start is it certain that
-/// no open channel still owes them events.
-fn forget_drained(meta: &MetaStore, outbox: &Outbox) -> Result<(), ControlError> {
-    let records = meta
-        .incarnations()
-        .map_err(|error| control_errors::store(&error))?;
-    let drained: Vec<_> = records
-        .into_iter()
-        .filter(|record| record.is_retired && outbox.counts(record.id).pending == 0)
-        .map(|record| record.id)
-        .collect();
-    if drained.is_empty() {
-        return Ok(());
-    }
-    for id in &drained {
-        outbox.forget(*id);
-    }
-    meta.write(move |tx| drained.iter().try_for_each(|id| tx.remove_incarnation(*id)))
-        .map_err(|error| control_errors::store(&error))
 }
 
 fn groups(

@@ -5,37 +5,56 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::{
     Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId,
-    RefuseConnectError, StatusSink,
+    IncarnationId, RefuseConnectError, StatusSink,
 };
-use store::Outbox;
+use store::{Outbox, PendingEvent};
 
 use crate::groups::Groups;
+use crate::refusals::Refusals;
 use crate::rule_set::RuleSetCell;
 
-/// What the recorder saw since start, per event type.
+/// What was seen since start, per event type: connect, disconnect, tcpclean.
+///
+/// An event counts when its fate is known: no rule matched it, it was refused, or its commit is done.
 #[derive(Debug, Default)]
 pub(crate) struct ObservedCounts {
-    pub(crate) matched: [AtomicU64; 3],
-    pub(crate) unmatched: [AtomicU64; 3],
-    pub(crate) refused: AtomicU64,
+    unmatched: [AtomicU64; 3],
+    recorded: [AtomicU64; 3],
+    pub(crate) refusals: Refusals,
 }
 
 impl ObservedCounts {
-    fn count(&self, event_type: EventType, is_matched: bool) {
-        let counters = if is_matched {
-            &self.matched
-        } else {
-            &self.unmatched
-        };
-        let [connect, disconnect, tcp_clean] = counters;
-        let counter = match event_type {
-            EventType::Connect => connect,
-            EventType::Disconnect => disconnect,
-            EventType::TcpClean => tcp_clean,
-        };
-        // Relaxed is enough: only read for reporting.
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Events that no rule matched.
+    pub(crate) fn unmatched(&self) -> [u64; 3] {
+        read(&self.unmatched)
     }
+
+    /// Events whose commit is done.
+    pub(crate) fn recorded(&self) -> [u64; 3] {
+        read(&self.recorded)
+    }
+
+    /// Counts freshly committed events. Runs on the store's writer thread.
+    pub(crate) fn committed(&self, events: &[Arc<PendingEvent>]) {
+        for event in events.iter().filter(|event| !event.is_replay()) {
+            count(&self.recorded, event.event.event_type);
+        }
+    }
+}
+
+fn read(counters: &[AtomicU64; 3]) -> [u64; 3] {
+    counters.each_ref().map(|it| it.load(Ordering::Relaxed))
+}
+
+fn count(counters: &[AtomicU64; 3], event_type: EventType) {
+    let [connect, disconnect, tcp_clean] = counters;
+    let counter = match event_type {
+        EventType::Connect => connect,
+        EventType::Disconnect => disconnect,
+        EventType::TcpClean => tcp_clean,
+    };
+    // Relaxed is enough: only read for reporting.
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Takes status events in and hands them to the outbox.
@@ -62,24 +81,31 @@ impl Recorder {
         }
     }
 
-    fn try_admit(&self, group: Option<&GroupId>) -> Result<Admission, RefuseConnectError> {
-        let incarnation = match group {
-            Some(group) if !self.groups.admits(group) => {
-                return Err(RefuseConnectError::UnknownGroup);
-            }
-            Some(group) => self.rules.matching(group),
-            None => None,
-        };
-        self.outbox.reserve(incarnation)?;
-        Ok(Admission { incarnation })
+    fn refused(&self, incarnation: IncarnationId, group: &GroupId, reason: RefuseConnectError) {
+        let refusals = &self.counts.refusals;
+        match self.rules.incarnation(incarnation) {
+            Some(active) => refusals.refused(&active.rule_id, group, reason),
+            // The rule was deleted and forgotten in between.
+            None => refusals.refused_of_none(),
+        }
     }
 }
 
 impl StatusSink for Recorder {
     fn admit(&self, group: Option<&GroupId>) -> Result<Admission, RefuseConnectError> {
-        self.try_admit(group).inspect_err(|_| {
-            self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        })
+        // A client without a group, or of a group without a rule, causes no event: it needs no room.
+        let Some(group) = group else {
+            return Ok(Admission { incarnation: None });
+        };
+        if !self.groups.admits(group) {
+            return Err(RefuseConnectError::UnknownGroup);
+        }
+        let incarnation = self.rules.matching(group);
+        if let Some(incarnation) = incarnation {
+            let reserved = self.outbox.reserve(Some(incarnation));
+            reserved.inspect_err(|reason| self.refused(incarnation, group, *reason))?;
+        }
+        Ok(Admission { incarnation })
     }
 
     fn release(&self, admission: Admission) {
@@ -87,8 +113,9 @@ impl StatusSink for Recorder {
     }
 
     fn opened(&self, admission: Admission, channel: &Arc<ChannelFacts>) -> ChannelTicket {
-        self.counts
-            .count(EventType::Connect, admission.incarnation.is_some());
+        if admission.incarnation.is_none() {
+            count(&self.counts.unmatched, EventType::Connect);
+        }
         self.outbox.append_opened(admission.incarnation, channel)
     }
 
@@ -99,7 +126,9 @@ impl StatusSink for Recorder {
         event_type: EventType,
         reason: CloseReason,
     ) {
-        self.counts.count(event_type, ticket.incarnation.is_some());
+        if ticket.incarnation.is_none() {
+            count(&self.counts.unmatched, event_type);
+        }
         self.outbox
             .append_closing(ticket, channel, event_type, reason);
     }

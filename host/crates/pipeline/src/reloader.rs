@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::{Mapped, MappingLimits, OnFault, PluginDigest, PluginName, VersionSelector};
+use domain::{Mapped, MappingLimits, OnFault, PluginDigest, PluginName, RuleId, VersionSelector};
 use parking_lot::Mutex;
 use plugin_runtime::{CompiledPlugin, Mapper, MapperSpec, PluginRuntime};
 use store::{IncarnationRecord, MetaStore, PluginRecord};
@@ -19,6 +19,9 @@ const BUILT_IN_MAPPING: &str = "apsaramq-status";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct MapperKey {
+    /// Each rule has instances and a queue of its own: what one does to them, no other feels. `None`:
+    /// the plugin is only tried.
+    rule_id: Option<RuleId>,
     digest: PluginDigest,
     config: String,
     limits: MappingLimits,
@@ -66,13 +69,15 @@ impl Reloader {
         Ok(compiled)
     }
 
-    /// Makes the mapper of one mapping: compile, link, try out. Blocks.
+    /// Makes the mapper of one rule's mapping: compile, link, try out. Blocks.
     pub(crate) fn load(
         &self,
+        rule_id: Option<&RuleId>,
         record: &PluginRecord,
         mapping: &Mapped,
     ) -> Result<LoadedMapper, ControlError> {
         let key = MapperKey {
+            rule_id: rule_id.cloned(),
             digest: record.digest,
             config: mapping.config.clone(),
             limits: mapping.limits,
@@ -142,12 +147,17 @@ impl Reloader {
             Some(rule) => (rule.draft.mapping.clone(), rule.revision),
             None => (record.mapping.clone(), record.revision),
         };
+        // Of its destination, so it is the rule's: an operator who wants what is queued to move says so.
+        let ordering = intent
+            .rules
+            .get(&record.rule_id)
+            .map_or(record.ordering, |it| it.draft.ordering);
         let resolved = intent.resolved.get(&record.rule_id).copied();
         let mapper = self
-            .find(intent, &mapping, resolved)
+            .find(intent, &record.rule_id, &mapping, resolved)
             .map_err(|error| error.message);
         let fallback = (mapping.on_fault == OnFault::Default)
-            .then(|| self.built_in(intent).ok())
+            .then(|| self.built_in(intent, &record.rule_id).ok())
             .flatten();
         let before = previous.incarnations.get(&record.id);
         let is_same = before.is_some_and(|before| match (&before.mapper, &mapper) {
@@ -160,6 +170,7 @@ impl Reloader {
             rule_id: record.rule_id.clone(),
             revision,
             mapping,
+            ordering,
             mapper,
             fallback,
             generation,
@@ -170,6 +181,7 @@ impl Reloader {
     fn find(
         &self,
         intent: &Intent,
+        rule_id: &RuleId,
         mapping: &Mapped,
         resolved: Option<u32>,
     ) -> Result<LoadedMapper, ControlError> {
@@ -180,10 +192,10 @@ impl Reloader {
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
-        self.load(record, mapping)
+        self.load(Some(rule_id), record, mapping)
     }
 
-    fn built_in(&self, intent: &Intent) -> Result<LoadedMapper, ControlError> {
+    fn built_in(&self, intent: &Intent, rule_id: &RuleId) -> Result<LoadedMapper, ControlError> {
         let plugin = PluginName::parse(BUILT_IN_MAPPING).map_err(|error| {
             ControlError::new(ControlCode::InvalidPluginName, error.to_string())
         })?;
@@ -200,8 +212,8 @@ impl Reloader {
             on_reject: domain::OnReject::DeadLetter,
         };
         match record {
-            Some(record) => self.load(record, &mapping),
-            None => self.find(intent, &mapping, None),
+            Some(record) => self.load(Some(rule_id), record, &mapping),
+            None => self.find(intent, rule_id, &mapping, None),
         }
     }
 

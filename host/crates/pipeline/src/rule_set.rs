@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use domain::{GroupId, IncarnationId, Mapped, PluginDigest, RuleId};
+use domain::{GroupId, IncarnationId, Mapped, Ordering, PluginDigest, RuleId};
 use plugin_runtime::Mapper;
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ pub(crate) struct ActiveIncarnation {
     pub(crate) rule_id: RuleId,
     pub(crate) revision: u64,
     pub(crate) mapping: Mapped,
+    /// When a queue of its destination cannot store.
+    pub(crate) ordering: Ordering,
     /// Why there is no mapper, if there is none: then the courier waits.
     pub(crate) mapper: Result<LoadedMapper, String>,
     /// The built-in mapping, if the rule wants it after a fault.

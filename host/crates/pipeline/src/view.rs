@@ -62,20 +62,32 @@ pub struct GroupView {
     pub created_at_ms: u64,
 }
 
-/// Event counts; see the sums in the README, section Architecture.
+/// Event counts. At any moment:
+///
+/// * observed = matched + unmatched,
+/// * matched = `recorded_since_start` + refused,
+/// * recorded + replayed = delivered + skipped + buried + expired + discarded + pending.
+///
+/// All of them are as of the last commit: an observed event that waits for its commit is in none.
+/// A refused CONNECT is an event that was observed, matched a rule and was not recorded; one that is
+/// refused for another reason than its event (no such group, not allowed, too many connections)
+/// is no event. `tcpclean`s that were made up for channels which an earlier run left open are recorded
+/// before the start, and nobody observed them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounts {
     /// Since start.
     pub observed: u64,
     /// Since start.
     pub matched: u64,
-    /// Since start.
+    /// Since start; of one rule always 0.
     pub unmatched: u64,
     /// For ever.
     pub recorded: u64,
-    /// CONNECTs refused since start.
+    /// The part of `recorded` since start.
+    pub recorded_since_start: u64,
+    /// CONNECTs refused since start, since their events could not be kept.
     pub refused: u64,
-    /// For ever.
+    /// Dead letters that were recorded again; for ever.
     pub replayed: u64,
     /// For ever.
     pub delivered: u64,
@@ -102,17 +114,47 @@ pub struct RuleStatus {
     pub reason: Option<String>,
     /// Its events.
     pub events: EventCounts,
+    /// What its pending events take of its share of the outbox, bytes.
+    pub pending_bytes: u64,
+}
+
+/// The outbox as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxView {
+    /// What pending events take, bytes.
+    pub bytes: u64,
+    /// The limit of events and of what open channels owe, bytes.
+    pub bytes_max: u64,
+    /// The same of one rule.
+    pub share_bytes_max: u64,
+    /// Age of the oldest pending event, milliseconds.
+    pub oldest_ms: u64,
+    /// Events that wait for their commit; not in any count yet.
+    pub uncommitted: u64,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// What they take, bytes.
+    pub dead_letter_bytes: u64,
+    /// At this many bytes a rule with one more dead letter pauses.
+    pub dead_letter_bytes_max: u64,
 }
 
 /// The pipeline's part of `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineStatus {
-    /// All rules together, and events that no rule matched.
+    /// All rules together, deleted ones too, and events that no rule matched.
     pub events: EventCounts,
-    /// What the outbox holds, bytes.
-    pub outbox_bytes: u64,
-    /// Age of its oldest event, milliseconds.
-    pub outbox_oldest_ms: u64,
+    /// The outbox.
+    pub outbox: OutboxView,
     /// One line per rule, sorted by id.
     pub rules: Vec<RuleStatus>,
+}
+
+/// Whether the host takes events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Why it takes none at all; `None` when it takes some.
+    pub not_ready: Option<String>,
+    /// Rules that do not work as they should, and why; sorted by id.
+    pub degraded: Vec<(RuleId, Health, String)>,
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use domain::PluginDigest;
+use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 use wasmtime::component::Component;
 
 use crate::bindings::{StatusRule, StatusRulePre};
+use crate::cases;
+use crate::compiler::{CompileCodeError, Compiler};
 use crate::config::MEMORY_BYTES_MAX;
 use crate::engine::Core;
 use crate::guest_channel::GuestChannel;
@@ -25,6 +29,24 @@ pub enum CompilePluginError {
         /// What the compiler said.
         detail: String,
     },
+    /// Its own test cases cannot be read.
+    #[error("{detail}; build it again with `rulemill plugin build`")]
+    BadCases {
+        /// What is wrong.
+        detail: String,
+    },
+    /// It takes more time or memory to compile than a component may.
+    #[error("{detail}; make it smaller, or raise the limits of the compiler")]
+    TooExpensive {
+        /// Which limit.
+        detail: String,
+    },
+    /// The compiler could not be run: no fault of the component.
+    #[error("the compiler failed: {detail}")]
+    CompilerFailed {
+        /// What failed.
+        detail: String,
+    },
 }
 
 impl CompilePluginError {
@@ -34,17 +56,18 @@ impl CompilePluginError {
         match self {
             Self::Inspect(error) => error.kind(),
             Self::Compile { .. } => "not_a_component",
+            Self::BadCases { .. } => "canary_failed",
+            Self::TooExpensive { .. } => "compile_limit_exceeded",
+            Self::CompilerFailed { .. } => "compiler_failed",
         }
     }
 }
 
 pub(crate) fn compile(core: &Core, bytes: &[u8]) -> Result<CompiledPlugin, CompilePluginError> {
     let facts = inspect::inspect(bytes, core.config.component_bytes_max)?;
-    let component = Component::from_binary(&core.engine, bytes).map_err(|error| {
-        CompilePluginError::Compile {
-            detail: format!("{error:#}"),
-        }
-    })?;
+    let cases =
+        cases::read_cases(bytes).map_err(|detail| CompilePluginError::BadCases { detail })?;
+    let component = component(core, bytes)?;
     let differs = |error: wasmtime::Error| InspectPluginError::UnsupportedContract {
         missing: format!("{error:#}"),
     };
@@ -58,7 +81,54 @@ pub(crate) fn compile(core: &Core, bytes: &[u8]) -> Result<CompiledPlugin, Compi
     if let Ok(instance) = pre.instance_pre().instantiate(&mut store) {
         StatusRule::new(&mut store, &instance).map_err(differs)?;
     }
-    Ok(CompiledPlugin { facts, pre })
+    Ok(CompiledPlugin { facts, pre, cases })
+}
+
+/// The machine code of `bytes`: from the cache, or from the compiler and then into the cache.
+fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError> {
+    // Without its cases, so that another case needs no compiler.
+    let bytes = cases::with_cases(bytes, &[]).map_err(|error| refused(error.to_string()))?;
+    let digest = PluginDigest(Sha256::digest(&bytes).into());
+    if let Some(code) = core.cache.as_ref().and_then(|cache| cache.get(&digest)) {
+        match load(core, &code) {
+            Ok(component) => return Ok(component),
+            Err(error) => {
+                tracing::warn!(%digest, error = format!("{error:#}"), "compiled plugin does not load and is compiled anew");
+            }
+        }
+    }
+    let code = match &core.compiler {
+        Compiler::InProcess => core
+            .engine
+            .precompile_component(&bytes)
+            .map_err(|error| refused(format!("{error:#}")))?,
+        Compiler::Child(child) => child.compile(&bytes).map_err(|error| match error {
+            CompileCodeError::Refused(detail) => refused(detail),
+            CompileCodeError::TooExpensive(detail) => CompilePluginError::TooExpensive { detail },
+            CompileCodeError::Failed(detail) => CompilePluginError::CompilerFailed { detail },
+        })?,
+    };
+    let component = load(core, &code).map_err(|error| CompilePluginError::CompilerFailed {
+        detail: format!("{error:#}"),
+    })?;
+    if let Some(cache) = &core.cache {
+        cache.put(&digest, &code);
+    }
+    Ok(component)
+}
+
+fn refused(detail: String) -> CompilePluginError {
+    CompilePluginError::Compile { detail }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "code that was not written by this engine's compiler would run with the host's rights: it comes from this \
+              process, from a child that runs this program, or from a cache whose files carry this host's tag"
+)]
+fn load(core: &Core, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: see the reason above; nothing that a user uploads gets here uncompiled.
+    unsafe { Component::deserialize(&core.engine, code) }
 }
 
 fn trial_store(core: &Core) -> Store<HostState> {

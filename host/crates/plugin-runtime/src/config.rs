@@ -4,6 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::code_cache::CodeCacheConfig;
+use crate::compiler::Compiler;
+
 /// The most linear memory that a rule may ask for one instance, unless the configuration's own
 /// value is higher: Python takes 64 MiB, `StarlingMonkey` 128 MiB.
 pub const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -35,4 +38,13 @@ pub struct RuntimeConfig {
     pub node: Arc<str>,
     /// `instance.id`; plugins see it as an attribute.
     pub instance: Arc<str>,
+}
+
+/// Who compiles plugins and where their code is kept.
+#[derive(Clone, Debug, Default)]
+pub struct CodeConfig {
+    /// Who compiles.
+    pub compiler: Compiler,
+    /// `None`: nothing is kept, each start compiles anew.
+    pub cache: Option<CodeCacheConfig>,
 }

@@ -10,7 +10,9 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
 use crate::budget::MemoryBudget;
-use crate::config::RuntimeConfig;
+use crate::code_cache::CodeCache;
+use crate::compiler::Compiler;
+use crate::config::{CodeConfig, RuntimeConfig};
 use crate::runtime::StartRuntimeError;
 use crate::sandbox::{self, HostState};
 use crate::ticker::Ticker;
@@ -22,25 +24,37 @@ pub(crate) struct Core {
     pub(crate) linker: Linker<HostState>,
     pub(crate) ticker: Ticker,
     pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) compiler: Compiler,
+    pub(crate) cache: Option<CodeCache>,
 }
 
 impl Core {
-    pub(crate) fn start(config: RuntimeConfig) -> Result<Self, StartRuntimeError> {
+    pub(crate) fn start(
+        config: RuntimeConfig,
+        code: CodeConfig,
+    ) -> Result<Self, StartRuntimeError> {
         let engine = Engine::new(&settings()).map_err(|error| StartRuntimeError::engine(&error))?;
         let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
         let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
         let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));
+        let cache = code
+            .cache
+            .map(|cache| CodeCache::open(cache, &engine))
+            .transpose()?;
         Ok(Self {
             config,
             engine,
             linker,
             ticker,
             budget,
+            compiler: code.compiler,
+            cache,
         })
     }
 }
 
-fn settings() -> Config {
+/// What code is compiled for: the same in this process and in a compiler's.
+pub(crate) fn settings() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)

@@ -55,7 +55,7 @@ impl MapperInstance {
     /// Linear memory of the instance, bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.instance.store.data().memory.held()
+        self.instance.memory_bytes()
     }
 }
 
@@ -148,6 +148,11 @@ impl Instance {
             Ok(answer) => convert::mapping(answer, config),
             Err(error) => Err(fault::classify(&error, self.store.data())),
         }
+    }
+
+    /// Linear memory, bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.store.data().memory.held()
     }
 
     /// Whether it should be renewed before its next call.

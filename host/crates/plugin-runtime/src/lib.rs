@@ -9,7 +9,10 @@ mod allow_list;
 mod bindings;
 mod budget;
 mod canary;
+mod cases;
+mod code_cache;
 mod compile;
+mod compiler;
 mod config;
 mod convert;
 mod deadline;
@@ -25,8 +28,14 @@ mod scheduler;
 mod ticker;
 mod worker;
 
+pub use cases::{
+    Answer, CASES_BYTES_MAX, CASES_MAX, Case, CaseReport, EditSectionError, EventIn,
+    ExpectedMessage, FailedCase, Mismatch, ReadEventError, RunCaseError, with_cases,
+};
+pub use code_cache::{CodeCacheConfig, CodeCacheStats, OpenCodeCacheError};
 pub use compile::CompilePluginError;
-pub use config::{CALL_DEADLINE_MAX, MEMORY_BYTES_MAX, RuntimeConfig};
+pub use compiler::{ChildCompiler, CompileLimits, Compiler, compile_stdin};
+pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig};
 pub use fault::{MapperFault, MemoryScope};
 pub use inspect::{InspectPluginError, PluginFacts};
 pub use instance::MapperInstance;

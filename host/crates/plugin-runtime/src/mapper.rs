@@ -12,6 +12,7 @@ use domain::{MappingLimits, PluginDigest, StatusEvent};
 use tokio::sync::Semaphore;
 
 use crate::bindings::StatusRulePre;
+use crate::cases::Case;
 use crate::config::{CALL_DEADLINE_MAX, MEMORY_BYTES_MAX, RuntimeConfig};
 use crate::engine::Core;
 use crate::guest_channel::GuestChannel;
@@ -27,6 +28,8 @@ const JOBS_MAX: usize = 64;
 pub struct CompiledPlugin {
     pub(crate) facts: PluginFacts,
     pub(crate) pre: StatusRulePre<HostState>,
+    /// Its own test cases.
+    pub(crate) cases: Vec<Case>,
 }
 
 impl CompiledPlugin {
@@ -34,6 +37,12 @@ impl CompiledPlugin {
     #[must_use]
     pub fn facts(&self) -> &PluginFacts {
         &self.facts
+    }
+
+    /// The test cases that it brings along.
+    #[must_use]
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
     }
 }
 

@@ -10,8 +10,9 @@ use domain::StatusEvent;
 use tokio::sync::oneshot;
 
 use crate::canary;
+use crate::code_cache::{CodeCacheStats, OpenCodeCacheError};
 use crate::compile::{self, CompilePluginError};
-use crate::config::RuntimeConfig;
+use crate::config::{CodeConfig, RuntimeConfig};
 use crate::engine::Core;
 use crate::fault::MapperFault;
 use crate::inspect::{self, InspectPluginError, PluginFacts};
@@ -36,6 +37,9 @@ pub enum StartRuntimeError {
         /// What the engine said.
         detail: String,
     },
+    /// The cache of compiled plugins cannot be used.
+    #[error(transparent)]
+    CodeCache(#[from] OpenCodeCacheError),
     /// The system gave no thread.
     #[error("failed to start a thread of the plugin runtime")]
     SpawnThread(#[source] io::Error),
@@ -96,8 +100,20 @@ impl PluginRuntime {
     ///
     /// Fails when the machine lacks what the engine needs, or gives no threads.
     pub fn start(config: RuntimeConfig) -> Result<Arc<Self>, StartRuntimeError> {
+        Self::start_with(config, CodeConfig::default())
+    }
+
+    /// The same with a compiler and a cache of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`PluginRuntime::start`], and when the cache cannot be used.
+    pub fn start_with(
+        config: RuntimeConfig,
+        code: CodeConfig,
+    ) -> Result<Arc<Self>, StartRuntimeError> {
         let count = config.mapper_threads.get();
-        let core = Arc::new(Core::start(config)?);
+        let core = Arc::new(Core::start(config, code)?);
         let scheduler = Arc::new(Scheduler::new(count));
         let mut runtime = Self {
             core,
@@ -133,6 +149,13 @@ impl PluginRuntime {
         compile::compile(&self.core, bytes).map(Arc::new)
     }
 
+    /// What the cache of compiled plugins did; all zero without one.
+    #[must_use]
+    pub fn code_cache_stats(&self) -> CodeCacheStats {
+        let cache = self.core.cache.as_ref();
+        cache.map(|cache| cache.stats()).unwrap_or_default()
+    }
+
     /// Makes a mapper of `plugin` and tries it out in a throw-away instance. Blocks for some calls
     /// of the plugin, up to their deadlines.
     ///
@@ -146,18 +169,22 @@ impl PluginRuntime {
         mut spec: MapperSpec,
     ) -> Result<Arc<Mapper>, PrepareMapperError> {
         let samples = std::mem::take(&mut spec.samples);
+        let mapper = self.untried(plugin, spec)?;
+        canary::try_out(&mapper, &samples)?;
+        Ok(Arc::new(mapper))
+    }
+
+    /// A mapper that nobody has tried.
+    pub(crate) fn untried(
+        &self,
+        plugin: &Arc<CompiledPlugin>,
+        spec: MapperSpec,
+    ) -> Result<Mapper, PrepareMapperError> {
         // Relaxed is enough: only the number's uniqueness counts.
         let id = self.mappers.fetch_add(1, Ordering::Relaxed);
         let scheduler = Arc::downgrade(&self.scheduler);
-        let mapper = Mapper::new(
-            id,
-            Arc::clone(&self.core),
-            Arc::clone(plugin),
-            spec,
-            scheduler,
-        )?;
-        canary::try_out(&mapper, &samples)?;
-        Ok(Arc::new(mapper))
+        let core = Arc::clone(&self.core);
+        Mapper::new(id, core, Arc::clone(plugin), spec, scheduler)
     }
 
     /// Maps `events` one after the other on a mapper thread: one verdict per event, in their order.

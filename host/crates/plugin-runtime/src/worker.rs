@@ -23,6 +23,9 @@ struct Slot {
     instance: Instance,
 }
 
+/// There is no instance to map with; whatever kept it from starting.
+struct NotStarted(MapperFault);
+
 /// What one mapper thread owns.
 pub(crate) struct Worker {
     core: Arc<Core>,
@@ -73,8 +76,10 @@ impl Worker {
             if job.reply.is_closed() {
                 return None;
             }
-            let verdict = self.map(&job.mapper, &event);
-            let is_broken = matches!(verdict, Err(MapperFault::Init { .. }));
+            let (verdict, is_broken) = match self.map(&job.mapper, &event) {
+                Ok(verdict) => (verdict, false),
+                Err(NotStarted(fault)) => (Err(fault), true),
+            };
             job.verdicts.push(verdict);
             if is_broken {
                 fail_rest(&mut job);
@@ -100,11 +105,20 @@ impl Worker {
         None
     }
 
-    fn map(&mut self, mapper: &Arc<Mapper>, event: &StatusEvent) -> Result<Mapping, MapperFault> {
+    fn map(
+        &mut self,
+        mapper: &Arc<Mapper>,
+        event: &StatusEvent,
+    ) -> Result<Result<Mapping, MapperFault>, NotStarted> {
         mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
-        let mapping = self
-            .instance(mapper)
-            .and_then(|instance| instance.map(mapper, event));
+        let instance = match self.instance(mapper) {
+            Ok(instance) => instance,
+            Err(fault) => {
+                count_fault(mapper);
+                return Err(NotStarted(fault));
+            }
+        };
+        let mapping = instance.map(mapper, event);
         match &mapping {
             Ok(_) => {}
             // The instance is sound: only its message was not.
@@ -114,7 +128,7 @@ impl Worker {
                 self.slots.remove(&mapper.id);
             }
         }
-        mapping
+        Ok(mapping)
     }
 
     fn instance(&mut self, mapper: &Arc<Mapper>) -> Result<&mut Instance, MapperFault> {

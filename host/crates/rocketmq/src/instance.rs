@@ -128,6 +128,12 @@ impl MessageSender for RocketmqInstance {
             ) {
                 self.routes.forget(topic);
             }
+            if let Err(SendError::NoRoute { .. }) = &outcome
+                && let Ok(route) = self.routes.route(topic).await
+                && route.writable.contains(queue)
+            {
+                self.producers.is_outdated(queue).await;
+            }
             outcome
         })
     }

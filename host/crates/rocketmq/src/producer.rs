@@ -1,9 +1,11 @@
-//! The library's producer, replaced after transport faults.
+//! The library's producers, one per broker, replaced after transport faults.
 //!
 //! The library stops talking to an address for 30 s after five refused connections, and only a new
 //! client instance forgets that. So a fault makes the next send build a new producer, at most one a
-//! second; the old one goes on until the sends that others have in it have ended.
+//! second; the old one goes on until the sends that others have in it have ended. Each broker has a
+//! producer of its own, so that what happens to one broker touches no sends to another.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,15 +36,30 @@ const NO_TEMPLATE_TOPIC: &str = "RULEMILL_CREATES_NO_TOPICS";
 /// Counts over all instances, since they may share the library's runtime and a name.
 static PRODUCERS_STARTED: AtomicU64 = AtomicU64::new(0);
 
-/// Sends through whatever producer is current.
+/// Brokers with a producer of their own; at the limit, further brokers share one.
+const BROKERS_MAX: usize = 64;
+
+/// Sends through whatever producer a broker has now.
 pub(crate) struct Producers {
     config: Arc<RocketmqConfig>,
     runtime: Arc<ClientRuntime>,
     hook: Arc<CompatibilityHook>,
+    lines: parking_lot::Mutex<Lines>,
+    retiring: TaskTracker,
+}
+
+#[derive(Default)]
+struct Lines {
+    by_broker: HashMap<Arc<str>, Arc<Line>>,
+    is_closed: bool,
+}
+
+/// What leads to one broker.
+#[derive(Default)]
+struct Line {
     current: Mutex<Current>,
     /// The last generation that met a transport fault.
     faulty: AtomicU64,
-    retiring: TaskTracker,
 }
 
 #[derive(Default)]
@@ -69,7 +86,7 @@ struct Lease {
 impl fmt::Debug for Producers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producers")
-            .field("faulty", &self.faulty)
+            .field("brokers", &self.lines.lock().by_broker.len())
             .finish_non_exhaustive()
     }
 }
@@ -84,8 +101,7 @@ impl Producers {
             config,
             runtime,
             hook,
-            current: Mutex::default(),
-            faulty: AtomicU64::new(0),
+            lines: parking_lot::Mutex::default(),
             retiring: TaskTracker::new(),
         }
     }
@@ -105,7 +121,8 @@ impl Producers {
             detail: format!("queue {queue} cannot exist"),
         })?;
         let wire_queue = MessageQueue::from_parts(topic, &*queue.broker, queue_id);
-        let lease = self.lease().await?;
+        let line = self.line(&queue.broker)?;
+        let lease = self.lease(&line).await?;
         let library = &lease.producer.library;
         let limit = self.config.send_timeout;
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -135,20 +152,41 @@ impl Producers {
             }),
         };
         if let Err(SendError::Transport { .. }) = &outcome {
-            self.faulty
+            line.faulty
                 .fetch_max(lease.producer.generation, Ordering::Relaxed);
         }
         outcome
     }
 
-    async fn lease(&self) -> Result<Lease, SendError> {
-        let mut current = self.current.lock().await;
-        if current.closed {
-            return Err(SendError::Transport {
-                detail: "the instance is shut down".to_owned(),
-            });
+    /// The producer of `queue`'s broker says that there is no such queue, but the name server knows
+    /// it: the next send builds another producer, since this one would ask again only after 30 s.
+    pub(crate) async fn is_outdated(&self, queue: &QueueName) {
+        if let Ok(line) = self.line(&queue.broker) {
+            let generation = line.current.lock().await.generation;
+            line.faulty.fetch_max(generation, Ordering::Relaxed);
         }
-        let faulty = current.generation <= self.faulty.load(Ordering::Relaxed);
+    }
+
+    fn line(&self, broker: &Arc<str>) -> Result<Arc<Line>, SendError> {
+        let mut lines = self.lines.lock();
+        if lines.is_closed {
+            return Err(closed());
+        }
+        let is_full = lines.by_broker.len() >= BROKERS_MAX && !lines.by_broker.contains_key(broker);
+        let name = if is_full {
+            Arc::from("")
+        } else {
+            Arc::clone(broker)
+        };
+        Ok(Arc::clone(lines.by_broker.entry(name).or_default()))
+    }
+
+    async fn lease(&self, line: &Line) -> Result<Lease, SendError> {
+        let mut current = line.current.lock().await;
+        if current.closed {
+            return Err(closed());
+        }
+        let faulty = current.generation <= line.faulty.load(Ordering::Relaxed);
         let may_rebuild = current
             .built_at
             .is_none_or(|at| at.elapsed() >= REBUILD_PAUSE);
@@ -232,16 +270,27 @@ impl Producers {
 
     /// Ends all producers after their sends. Later sends fail.
     pub(crate) async fn shutdown(&self) {
-        let producer = {
-            let mut current = self.current.lock().await;
-            current.closed = true;
-            current.producer.take()
+        let mut lines: Vec<_> = {
+            let mut lines = self.lines.lock();
+            lines.is_closed = true;
+            lines.by_broker.drain().collect()
         };
-        if let Some(producer) = producer {
-            self.retire(producer);
+        lines.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (_, line) in lines {
+            let mut current = line.current.lock().await;
+            current.closed = true;
+            if let Some(producer) = current.producer.take() {
+                self.retire(producer);
+            }
         }
         self.retiring.close();
         self.retiring.wait().await;
+    }
+}
+
+fn closed() -> SendError {
+    SendError::Transport {
+        detail: "the instance is shut down".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! keeping connections healthy would.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use rocketmq_transport::api::{
     TlsConfig,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::compatibility::{CompatibilityHook, Refusal, code};
 use crate::runtime::RocketmqRuntime;
 
@@ -23,6 +25,8 @@ use crate::runtime::RocketmqRuntime;
 const REQUEST_MAX: Duration = Duration::from_secs(3);
 /// A response may hold one message of RocketMQ's 4 MiB, or a name server's whole cluster.
 const RESPONSE_BODY_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// Names of one instance that are looked up at a time.
+const LOOKUPS_MAX: usize = 2;
 /// What this client says it is; servers change formats by it only from 4.9.4 (401) on.
 const VERSION: i32 = 399;
 
@@ -74,6 +78,7 @@ pub(crate) struct RemotingClient {
     transport: OneShotTransportClient,
     hook: Arc<CompatibilityHook>,
     tls: TlsConfig,
+    lookups: Arc<Semaphore>,
 }
 
 impl RemotingClient {
@@ -96,6 +101,7 @@ impl RemotingClient {
                 enable: tls,
                 ..TlsConfig::default()
             },
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         })
     }
 
@@ -124,7 +130,7 @@ impl RemotingClient {
         address: &str,
         request: Request<'_>,
     ) -> Result<RemotingCommand, CallError> {
-        let to = resolve(address).await?;
+        let to = self.resolve(address).await?;
         let mut command = RemotingCommand::with_resolved_defaults(VERSION, SerializeType::JSON);
         command.set_code_ref(request.code);
         for (name, value) in request.fields {
@@ -138,12 +144,25 @@ impl RemotingClient {
             .await
             .map_err(|error| CallError::failed(address, &domain::ErrorChain(error.as_ref())))
     }
-}
 
-async fn resolve(address: &str) -> Result<SocketAddr, CallError> {
-    tokio::net::lookup_host(address)
-        .await
-        .map_err(|error| CallError::failed(address, &error))?
-        .next()
-        .ok_or_else(|| CallError::failed(address, &"the name has no address"))
+    /// A lookup cannot be ended early: one that hangs keeps its permit, so that names that are not
+    /// answered cannot take all of the host's threads for blocking work.
+    async fn resolve(&self, address: &str) -> Result<SocketAddr, CallError> {
+        if let Ok(address) = address.parse() {
+            return Ok(address);
+        }
+        let failed = |error: &dyn fmt::Display| CallError::failed(address, error);
+        let permit = Arc::clone(&self.lookups).acquire_owned().await;
+        let permit = permit.map_err(|error| failed(&error))?;
+        let name = address.to_owned();
+        let lookup = tokio::task::spawn_blocking(move || {
+            let found = name.to_socket_addrs().map(|mut all| all.next());
+            drop(permit);
+            found
+        });
+        let found = lookup.await.map_err(|error| failed(&error))?;
+        found
+            .map_err(|error| failed(&error))?
+            .ok_or_else(|| failed(&"the name has no address"))
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::remoting::{CallError, RemotingClient, Request};
 use crate::route::Route;
 
 /// How long an answer is good without asking again.
-const FRESH_FOR: Duration = Duration::from_secs(5);
+const FRESH_FOR: Duration = Duration::from_secs(2);
 /// At this many topics the one asked about longest ago is forgotten.
 const TOPICS_MAX: usize = 1_024;
 
@@ -30,6 +30,8 @@ pub(crate) struct RouteCache {
     known: Mutex<HashMap<TopicName, Known>>,
     /// The name server that answered last is asked first.
     preferred: AtomicUsize,
+    /// None has answered the last question.
+    is_silent: AtomicBool,
 }
 
 struct Known {
@@ -44,6 +46,7 @@ impl RouteCache {
             remoting,
             known: Mutex::default(),
             preferred: AtomicUsize::new(0),
+            is_silent: AtomicBool::new(false),
         }
     }
 
@@ -60,7 +63,10 @@ impl RouteCache {
         }
         match (self.ask(topic).await, known) {
             (Err(RouteError::Unreachable { detail, .. }), Some((route, _))) => {
-                tracing::warn!(topic = %topic, error = detail, "no name server answers, using the known route");
+                // Couriers ask every few seconds: once is enough for an outage.
+                if !self.is_silent.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(topic = %topic, error = detail, "no name server answers, using the known routes");
+                }
                 Ok(route)
             }
             (answer, _) => answer,
@@ -120,6 +126,7 @@ impl RouteCache {
             {
                 Ok(mut response) => {
                     self.preferred.store(index, Ordering::Relaxed);
+                    self.is_silent.store(false, Ordering::Relaxed);
                     return Ok(response.take_body().unwrap_or_default());
                 }
                 Err(error @ CallError::Refused(_)) => refusal = Some(error),

@@ -349,7 +349,7 @@ fn settle(outbox: &Outbox, heard: &Heard) {
         let delivered = events.iter().map(|event| Settlement {
             incarnation: event.incarnation,
             slot: event.slot,
-            sequence: event.event.sequence,
+            position: event.position,
             outcome: Outcome::Delivered,
         });
         outbox.settle(delivered.collect());

@@ -11,20 +11,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, TableError};
 
+use crate::repair::damage_at_start;
+
 /// Numbers of a file, by name; `schema` is the version of its tables.
 pub(crate) const NUMBERS: TableDefinition<'static, &'static str, u64> =
     TableDefinition::new("numbers");
 
-const SCHEMA: &str = "schema";
+/// In the table of numbers: the version of the tables.
+pub(crate) const SCHEMA_NUMBER: &str = "schema";
 
-/// Files up to this size are verified at every open: some tenths of a second. A larger one is
-/// verified only after a crash; its events carry checksums of their own.
+/// Files up to this size are verified page by page at every open: some tenths of a second. A larger one
+/// is verified only after a crash that a commit may not have survived; its events carry checksums of their own.
 const VERIFY_BYTES_MAX: u64 = 256 << 20;
+
+/// Memory for pages of a file that is only verified, bytes.
+const VERIFY_CACHE_BYTES: usize = 64 << 20;
 
 /// What the storage engine said.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct EngineError(Box<redb::Error>);
+
+impl EngineError {
+    /// Whether the file is not what was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        match &*self.0 {
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. } => true,
+            // A file that was cut ends before its pages do.
+            redb::Error::Io(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ),
+            _ => false,
+        }
+    }
+}
 
 macro_rules! engine_errors {
     ($($error:ty),*) => {
@@ -66,7 +89,7 @@ pub enum OpenStoreError {
         supported: u64,
     },
     /// Its contents are not what was written.
-    #[error("{} is damaged ({detail}); restore it from a copy, or move it away to start without its contents", path.display())]
+    #[error("{} is damaged ({detail}); see what is wrong with `rulemill outbox check --data-dir {folder}`, then mend it with `rulemill outbox repair --data-dir {folder}` or restore it from a copy", path.display(), folder = folder(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -93,22 +116,27 @@ pub enum OpenStoreError {
     },
 }
 
+/// The data folder of a file, as a shell takes it.
+fn folder(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path).display().to_string();
+    if folder.contains(|c: char| c.is_whitespace() || "'\"$`\\*?&;|<>()".contains(c)) {
+        format!("'{}'", folder.replace('\'', r"'\''"))
+    } else {
+        folder
+    }
+}
+
 impl OpenStoreError {
     /// Sorts an engine error of the file at `path`.
     pub(crate) fn of(path: &Path, error: impl Into<EngineError>) -> Self {
         let path = path.to_owned();
         let source = error.into();
+        let is_damage = source.is_damage();
         match *source.0 {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
                 Self::InUse { path }
             }
             redb::Error::Corrupted(detail) => Self::Damaged { path, detail },
-            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Damaged {
-                    path,
-                    detail: error.to_string(),
-                }
-            }
             redb::Error::UpgradeRequired(version) => Self::Damaged {
                 path,
                 detail: format!("unknown file format {version}"),
@@ -116,6 +144,10 @@ impl OpenStoreError {
             redb::Error::TableTypeMismatch { table, .. } => Self::Damaged {
                 path,
                 detail: format!("table {table} has other types"),
+            },
+            other if is_damage => Self::Damaged {
+                path,
+                detail: other.to_string(),
             },
             other => Self::Engine {
                 path,
@@ -138,8 +170,15 @@ pub(crate) fn open(
     cache_bytes: usize,
     schema: u64,
 ) -> Result<OpenedFile, OpenStoreError> {
-    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let existed = bytes > 0;
+    let found = fs::metadata(path).ok().map(|metadata| metadata.len());
+    if found == Some(0) {
+        // The engine would make a new store of it, and what was in it would be gone without a word.
+        return Err(OpenStoreError::Damaged {
+            path: path.to_owned(),
+            detail: "it has no bytes".to_owned(),
+        });
+    }
+    let existed = found.is_some();
     let repaired = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
     let mut builder = Builder::new();
@@ -148,25 +187,59 @@ pub(crate) fn open(
         .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
     // The engine may panic on a file that was altered after a clean close.
     let opened = catch_unwind(AssertUnwindSafe(|| {
-        let fail = |error| OpenStoreError::of(path, error);
-        let mut database = builder.create(path).map_err(fail)?;
-        if existed && bytes <= VERIFY_BYTES_MAX && !database.check_integrity().map_err(fail)? {
-            repaired.store(true, Ordering::Relaxed);
-            tracing::warn!(path = %path.display(), "file was altered from outside and has been repaired");
+        // Before the engine, which would go back to an older commit without a word.
+        if let Some(detail) = damage_at_start(path, VERIFY_BYTES_MAX) {
+            return Err(OpenStoreError::Damaged {
+                path: path.to_owned(),
+                detail,
+            });
         }
+        let fail = |error| OpenStoreError::of(path, error);
+        let database = create(&builder, path).map_err(fail)?;
         check_schema(&database, path, schema, existed)?;
         Ok(database)
     }));
-    let database = opened.unwrap_or_else(|_| {
+    let opened = opened.unwrap_or_else(|_| {
         Err(OpenStoreError::Damaged {
             path: path.to_owned(),
             detail: "its pages are inconsistent".to_owned(),
         })
-    })?;
+    });
+    if !existed && !matches!(opened, Ok(_) | Err(OpenStoreError::InUse { .. })) {
+        // Half of a new file would be taken for a damaged one. What fails here failed before.
+        drop(fs::remove_file(path));
+    }
+    let database = opened?;
     Ok(OpenedFile {
         database,
         repaired: repaired.load(Ordering::Relaxed),
     })
+}
+
+/// Has the engine check every page of the file at `path`; says what is wrong.
+pub(crate) fn verify(path: &Path) -> Result<(), String> {
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        let mut builder = Builder::new();
+        builder.set_cache_size(VERIFY_CACHE_BYTES);
+        builder.open(path)?.check_integrity()
+    }));
+    match checked {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("the engine had to repair it".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("its pages are inconsistent".to_owned()),
+    }
+}
+
+fn create(builder: &Builder, path: &Path) -> Result<Database, redb::DatabaseError> {
+    #[cfg(any(debug_assertions, feature = "fail-points"))]
+    {
+        use crate::fail_point::{FailPoint, is_armed, watched_file::WatchedFile};
+        if is_armed(FailPoint::Compaction) {
+            return builder.create_with_backend(WatchedFile::open(path)?);
+        }
+    }
+    builder.create(path)
 }
 
 /// Checks that the schema is at most `schema`; writes it into a file that has no tables.
@@ -177,7 +250,7 @@ pub(crate) fn check_schema(
     existed: bool,
 ) -> Result<(), OpenStoreError> {
     let fail = |error: EngineError| OpenStoreError::of(path, error);
-    match read_number(database, SCHEMA).map_err(fail)? {
+    match read_number(database, SCHEMA_NUMBER).map_err(fail)? {
         Some(found) if found > schema => Err(OpenStoreError::NewerSchema {
             path: path.to_owned(),
             found,
@@ -188,7 +261,7 @@ pub(crate) fn check_schema(
             path: path.to_owned(),
             detail: "it has no schema version".to_owned(),
         }),
-        None => write_number(database, SCHEMA, schema).map_err(fail),
+        None => write_number(database, SCHEMA_NUMBER, schema).map_err(fail),
     }
 }
 

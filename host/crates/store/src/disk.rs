@@ -58,13 +58,23 @@ impl Disk {
         &self,
         work: impl FnOnce(&Database) -> Result<T, EngineError>,
     ) -> Result<T, ReadStoreError> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or(ReadStoreError::NotOpen)?;
-        // The engine may panic on a damaged page; a courier that asks again must not die of it.
-        match catch_unwind(AssertUnwindSafe(|| work(database))) {
-            Ok(result) => result.map_err(ReadStoreError::Engine),
-            Err(_) => Err(ReadStoreError::Damaged),
-        }
+        run(self.database.read().as_ref(), work)
+    }
+
+    /// The same, but `None` instead of waiting while the file is opened again or compacted.
+    pub(crate) fn try_run<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, EngineError>,
+    ) -> Option<Result<T, ReadStoreError>> {
+        Some(run(self.database.try_read()?.as_ref(), work))
+    }
+
+    /// Runs `work` on the file if it is open, with nobody else reading or writing.
+    pub(crate) fn alone<T>(&self, work: impl FnOnce(&mut Database) -> T) -> Option<T> {
+        let mut database = self.database.write();
+        let database = database.as_mut()?;
+        // A panic of the engine: the next commit fails, and the file is opened again.
+        catch_unwind(AssertUnwindSafe(|| work(database))).ok()
     }
 
     /// Runs `work` on the file if it is open.
@@ -83,5 +93,18 @@ impl Disk {
     /// Closes the file.
     pub(crate) fn close(&self) {
         *self.database.write() = None;
+    }
+}
+
+fn run<T>(
+    database: Option<&Database>,
+    work: impl FnOnce(&Database) -> Result<T, EngineError>,
+) -> Result<T, ReadStoreError> {
+    let database = database.ok_or(ReadStoreError::NotOpen)?;
+    // The engine may panic on a damaged page; a courier that asks again must not die of it.
+    match catch_unwind(AssertUnwindSafe(|| work(database))) {
+        Ok(Err(error)) if error.is_damage() => Err(ReadStoreError::Damaged),
+        Ok(result) => result.map_err(ReadStoreError::Engine),
+        Err(_) => Err(ReadStoreError::Damaged),
     }
 }

@@ -7,10 +7,12 @@
 
 mod database;
 mod disk;
+pub mod fail_point;
 mod meta;
 mod mirror;
 mod outbox;
 mod record;
+pub mod repair;
 
 pub use database::{EngineError, OpenStoreError};
 pub use disk::ReadStoreError;
@@ -19,7 +21,7 @@ pub use meta::{
     WriteMetaError,
 };
 pub use outbox::{
-    Burial, CommitListener, DeadLetter, DeadLetterReason, IncarnationCounts, OpenOutboxError,
-    Outbox, OutboxConfig, OutboxStats, Outcome, PendingEvent, PutSlotMapError, RecoveredOutbox,
-    Settlement, TakeEventsError,
+    Burial, CommitListener, DeadLetter, DeadLetterFilter, DeadLetterReason, EditDeadLettersError,
+    IncarnationCounts, OpenOutboxError, Outbox, OutboxConfig, OutboxCounts, OutboxStats, Outcome,
+    PendingEvent, PutSlotMapError, RecoveredOutbox, ReplayDeadLetter, Settlement, TakeEventsError,
 };

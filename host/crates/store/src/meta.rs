@@ -9,7 +9,9 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-use domain::{Destination, GroupId, IncarnationId, Mapped, PluginDigest, PluginName, Rule, RuleId};
+use domain::{
+    Destination, GroupId, IncarnationId, Mapped, Ordering, PluginDigest, PluginName, Rule, RuleId,
+};
 use redb::{Database, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::disk::{Disk, OpenFile};
@@ -18,7 +20,7 @@ use crate::{EngineError, OpenStoreError, ReadStoreError};
 pub use self::write::{MetaWrite, WriteMetaError};
 
 /// Version of the tables.
-const SCHEMA: u64 = 1;
+pub(crate) const SCHEMA: u64 = 1;
 
 /// Memory for pages of the file, bytes.
 const CACHE_BYTES: usize = 8 << 20;
@@ -50,6 +52,8 @@ pub struct IncarnationRecord {
     pub group_id: GroupId,
     /// Where to.
     pub destination: Destination,
+    /// When a queue of the destination cannot store.
+    pub ordering: Ordering,
     /// The rule's revision that `mapping` comes from.
     pub revision: u64,
     /// As what.

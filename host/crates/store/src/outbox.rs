@@ -3,24 +3,31 @@
 //! Appending never blocks and never fails: what may be appended was reserved before. Events are
 //! readable only after their commit. Mapping, sending and retrying are the courier's, not ours.
 
-mod batch;
+pub(crate) mod batch;
 mod commit;
+mod compaction;
 mod config;
 mod dead_letter;
+mod dead_letters;
 mod intake;
+mod jobs;
 mod ledger;
 mod meters;
+pub(crate) mod migration;
 mod recovery;
 mod settlement;
 mod slot_map;
-mod tables;
+pub(crate) mod slot_sums;
+mod snapshot;
+mod stamper;
+pub(crate) mod tables;
 mod take;
+pub(crate) mod tally;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use domain::{
@@ -31,19 +38,23 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::intake::{EventKind, Intake, Intent, Phase, Purge, RowChange};
+use self::intake::{Intake, Intent, Phase, RowChange};
 use self::ledger::Ledger;
 use self::meters::Meters;
+use self::stamper::EventKind;
 use self::tables::SCHEMA;
 use self::writer::{SETTLEMENTS_MIN, Writer};
 use crate::OpenStoreError;
 use crate::disk::{Disk, OpenFile, ReadStoreError};
+use crate::fail_point::{self, FailPoint};
 
 pub use self::config::{OutboxConfig, RecoveredOutbox};
 pub use self::dead_letter::{Burial, DeadLetter, DeadLetterReason};
+pub use self::dead_letters::{DeadLetterFilter, EditDeadLettersError, ReplayDeadLetter};
 pub use self::meters::{IncarnationCounts, OutboxStats};
 pub use self::settlement::{CommitListener, Outcome, PendingEvent, Settlement};
 pub use self::slot_map::PutSlotMapError;
+pub use self::snapshot::OutboxCounts;
 
 /// Memory for pages of the file, bytes.
 const CACHE_BYTES: usize = 64 << 20;
@@ -65,9 +76,16 @@ struct Shared {
 }
 
 /// The outbox. Shared by `Arc`; closes when it is dropped.
+///
+/// A file that fails while it is open never ends the process. Reads that meet damage are
+/// [`ReadStoreError::Damaged`]; a damaged record is discarded and counted. A commit that meets damage,
+/// or a full disk, is repeated until it works: meanwhile CONNECTs that a rule matches are refused,
+/// events of open channels queue in memory, and [`OutboxStats::failed`] says so.
 pub struct Outbox {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Held while dead letters are deleted or replayed.
+    letter_edits: Mutex<()>,
 }
 
 impl fmt::Debug for Outbox {
@@ -80,7 +98,8 @@ impl fmt::Debug for Outbox {
 
 impl Outbox {
     /// Opens or creates the file, gives every channel that is still open its `tcpclean`, and starts
-    /// the writer thread. Blocks; a repair takes about 1.2 s per million pending events.
+    /// the writer thread. Blocks, with 10 million pending events for less than a second: their
+    /// sums are stored, and a large file is kept quick to repair. A file of schema 1 is read once.
     ///
     /// # Errors
     ///
@@ -125,6 +144,7 @@ impl Outbox {
             Arc::new(Self {
                 shared,
                 writer: Mutex::new(Some(writer)),
+                letter_edits: Mutex::new(()),
             }),
             report,
         ))
@@ -206,7 +226,9 @@ impl Outbox {
         kind: EventKind,
         row: RowChange,
     ) -> (Sequence, u64) {
+        fail_point::reached(FailPoint::BeforeAppend);
         let slot = Slot::of(&channel.client_id);
+        let appended = Instant::now();
         let mut intake = self.shared.intake.lock();
         let event = intake
             .stamper
@@ -218,6 +240,8 @@ impl Outbox {
                 slot,
                 event,
                 row,
+                appended: Some(appended),
+                replay: None,
             }),
             None => {
                 intake.unmatched_events += 1;
@@ -276,64 +300,10 @@ impl Outbox {
         self.shared.ledger.lock().incarnations()
     }
 
-    /// Settles everything that the incarnation has pending as discarded; returns how many events
-    /// that were. Blocks until it is durable, 20,000 events a commit; a commit that fails is
-    /// repeated meanwhile. 0 when the outbox is closed.
-    pub fn discard(&self, incarnation: IncarnationId) -> u64 {
-        self.purge(incarnation, false)
-    }
-
-    /// Drops the counts and the slot map of the incarnation, and whatever it still has pending, as
-    /// [`Outbox::discard`] does. Closing events that its open channels still owe are recorded all the same.
-    pub fn forget(&self, incarnation: IncarnationId) -> u64 {
-        self.purge(incarnation, true)
-    }
-
-    fn purge(&self, incarnation: IncarnationId, forget: bool) -> u64 {
-        let (reply, answer) = crossbeam_channel::bounded(1);
-        let mut intake = self.shared.intake.lock();
-        if intake.phase == Phase::Closed {
-            return 0;
-        }
-        let (events_ahead, settlements_ahead) = (intake.queue.len(), intake.settlements.len());
-        intake.purges.push_back(Purge {
-            incarnation,
-            forget,
-            events_ahead,
-            settlements_ahead,
-            removed: 0,
-            reply,
-        });
-        drop(intake);
-        self.shared.wake.notify_one();
-        // No answer: the outbox closed before.
-        answer.recv().unwrap_or(0)
-    }
-
     /// How the outbox is.
     #[must_use]
     pub fn stats(&self) -> OutboxStats {
         meters::stats(&self.shared)
-    }
-
-    /// The newest `limit` dead letters, newest first. Reads the disk. Damaged ones are left out and counted.
-    ///
-    /// # Errors
-    ///
-    /// When the file is not open or cannot be read.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, ReadStoreError> {
-        let (letters, damaged) = self
-            .shared
-            .disk
-            .run(|database| dead_letter::newest(database, limit))?;
-        if damaged > 0 {
-            tracing::error!(damaged, "stored dead letters are damaged");
-            self.shared
-                .meters
-                .damaged_events
-                .fetch_add(damaged, Ordering::Relaxed);
-        }
-        Ok(letters)
     }
 
     /// Writes what is queued, durably, closes the file and ends the writer thread. Blocks. If the

@@ -2,6 +2,7 @@
 //!
 //! The domain's types are never serialised, so they can change without changing a file. The order
 //! of the fields and of the variants of the mirror enums is the format: it only grows at the end, with a new schema version.
+//! A replay's row carries the sequence and time that the event had first behind it, so rows of schema 1 are read as they are.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mirror::mirror;
 
-/// Key of an event: incarnation, slot, sequence.
+/// Key of an event: incarnation, slot, position.
 pub(crate) type EventKey = (u32, u8, u64);
 
 /// CRC-32 and time in front of every event.
@@ -139,8 +140,23 @@ fn listener(name: &str) -> &'static str {
         .unwrap_or("unknown")
 }
 
-/// Encodes `event` for the row `key`.
-pub(crate) fn encode_event(key: EventKey, event: &StatusEvent) -> Vec<u8> {
+/// What a row of a pending event or a dead letter holds.
+#[derive(Debug)]
+pub(crate) struct DecodedEvent {
+    pub(crate) event: StatusEvent,
+    /// UNIX milliseconds.
+    pub(crate) entered_ms: u64,
+}
+
+/// Follows the event in the row of a replay: there the key and the header say when it entered again.
+#[derive(Serialize, Deserialize)]
+struct StoredOrigin {
+    sequence: u64,
+    time_ms: u64,
+}
+
+/// Encodes `event` for the row `key`; a key that is not its sequence makes it a replay.
+pub(crate) fn encode_event(key: EventKey, entered_ms: u64, event: &StatusEvent) -> Vec<u8> {
     let stored = StoredEvent {
         event_id: event.event_id.0,
         event_type: event.event_type.into(),
@@ -151,28 +167,47 @@ pub(crate) fn encode_event(key: EventKey, event: &StatusEvent) -> Vec<u8> {
     };
     let mut bytes = Vec::with_capacity(192);
     bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&event.time_ms.to_le_bytes());
-    seal(key, append_postcard(bytes, &stored))
+    bytes.extend_from_slice(&entered_ms.to_le_bytes());
+    let mut bytes = append_postcard(bytes, &stored);
+    if event.sequence.0 != key.2 {
+        let origin = StoredOrigin {
+            sequence: event.sequence.0,
+            time_ms: event.time_ms,
+        };
+        bytes = append_postcard(bytes, &origin);
+    }
+    seal(key, bytes)
 }
 
 /// Reads the event in the row `key`.
-pub(crate) fn decode_event(key: EventKey, bytes: &[u8]) -> Result<StatusEvent, DamagedRecord> {
+pub(crate) fn decode_event(key: EventKey, bytes: &[u8]) -> Result<DecodedEvent, DamagedRecord> {
     let body = unseal(key, bytes)?;
     let (time, body) = body.split_first_chunk::<8>().ok_or(DamagedRecord)?;
-    let stored: StoredEvent<'_> = postcard::from_bytes(body).map_err(|_| DamagedRecord)?;
-    Ok(StatusEvent {
+    let entered_ms = u64::from_le_bytes(*time);
+    let (stored, rest): (StoredEvent<'_>, _) =
+        postcard::take_from_bytes(body).map_err(|_| DamagedRecord)?;
+    let origin = if rest.is_empty() {
+        StoredOrigin {
+            sequence: key.2,
+            time_ms: entered_ms,
+        }
+    } else {
+        postcard::from_bytes(rest).map_err(|_| DamagedRecord)?
+    };
+    let event = StatusEvent {
         event_id: EventId(stored.event_id),
         event_type: stored.event_type.into(),
-        time_ms: u64::from_le_bytes(*time),
-        sequence: Sequence(key.2),
+        time_ms: origin.time_ms,
+        sequence: Sequence(origin.sequence),
         reason: stored.reason.map(Into::into),
         synthetic: stored.synthetic.map(Into::into),
         connected_at_ms: stored.connected_at_ms,
         channel: stored.channel.restore()?,
-    })
+    };
+    Ok(DecodedEvent { event, entered_ms })
 }
 
-/// The time of an event, without a look at the rest; 0 if the row is too short.
+/// When an event entered, without a look at the rest; 0 if the row is too short.
 pub(crate) fn event_time_ms(bytes: &[u8]) -> u64 {
     bytes
         .get(4..HEADER_BYTES)
@@ -210,8 +245,8 @@ pub(crate) fn decode_open_channel(
 }
 
 /// The key of an event.
-pub(crate) fn event_key(incarnation: IncarnationId, slot: Slot, sequence: Sequence) -> EventKey {
-    (incarnation.0, slot.0, sequence.0)
+pub(crate) fn event_key(incarnation: IncarnationId, slot: Slot, position: Sequence) -> EventKey {
+    (incarnation.0, slot.0, position.0)
 }
 
 fn open_channel_key(opened: Sequence) -> EventKey {
@@ -242,11 +277,11 @@ pub(crate) fn unseal(key: EventKey, bytes: &[u8]) -> Result<&[u8], DamagedRecord
     }
 }
 
-fn crc((incarnation, slot, sequence): EventKey, body: &[u8]) -> u32 {
+fn crc((incarnation, slot, position): EventKey, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&incarnation.to_le_bytes());
     hasher.update(&[slot]);
-    hasher.update(&sequence.to_le_bytes());
+    hasher.update(&position.to_le_bytes());
     hasher.update(body);
     hasher.finalize()
 }

@@ -5,6 +5,7 @@ use super::{Parts, parse_object};
 fn parts() -> Parts {
     Parts {
         instance: None,
+        ordering: None,
         plugin: None,
         plugin_version: None,
         config: None,
@@ -52,6 +53,21 @@ fn an_edit_changes_only_what_was_given() {
     assert_eq!(
         (&empty["mapping"]["config"], &empty["description"]),
         (&json!({}), &json!(""))
+    );
+}
+
+#[test]
+fn the_ordering_is_part_of_the_destination() {
+    let mut rule = json!({ "destination": { "topic": "T", "ordering": "strict" }, "mapping": {} });
+    let ordering = Some("available".to_owned());
+    Parts {
+        ordering,
+        ..parts()
+    }
+    .write_into(&mut rule);
+    assert_eq!(
+        rule["destination"],
+        json!({ "topic": "T", "ordering": "available" })
     );
 }
 

@@ -13,8 +13,9 @@ use anyhow::{Result, bail, ensure};
 use crate::{build, cargo};
 
 /// Crates of the host, by package name.
-const HOST: [&str; 10] = [
+const HOST: [&str; 11] = [
     "domain",
+    "access",
     "broker",
     "mqtt-server",
     "plugin-runtime",
@@ -27,7 +28,8 @@ const HOST: [&str; 10] = [
 ];
 
 /// Which package alone may name an engine.
-const ENGINES: [(&str, &str); 9] = [
+const ENGINES: [(&str, &str); 10] = [
+    ("argon2", "access"),
     ("ntex", "mqtt-server"),
     ("ntex-mqtt", "mqtt-server"),
     ("wasmtime", "plugin-runtime"),
@@ -171,6 +173,7 @@ fn guests_know_no_host(trees: &mut Trees) -> Result<()> {
 fn ntex_stays_at_the_edge(trees: &mut Trees) -> Result<()> {
     for package in [
         "domain",
+        "access",
         "broker",
         "pipeline",
         "store",
@@ -185,6 +188,8 @@ fn ntex_stays_at_the_edge(trees: &mut Trees) -> Result<()> {
 
 fn mqtt_has_nothing_to_wait_for(trees: &mut Trees) -> Result<()> {
     let slow = [
+        "access",
+        "argon2",
         "plugin-runtime",
         "wasmtime",
         "store",

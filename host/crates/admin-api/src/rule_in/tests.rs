@@ -152,9 +152,9 @@ fn each_wrong_part_is_named_with_what_would_be_right() {
         ),
         (
             "/destination/ordering",
-            json!("available"),
+            json!("sorted"),
             "invalid_rule",
-            "strict",
+            "strict, available",
         ),
         ("/status", json!("on"), "invalid_rule", "enabled, disabled"),
         (

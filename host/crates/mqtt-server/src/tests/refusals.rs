@@ -1,6 +1,6 @@
 //! A refused CONNECT gets its code and, in MQTT 5, a reason in words; no event comes of it.
 
-use domain::MqttVersion;
+use broker::RefusalReason;
 use domain::MqttVersion::{V5, V311};
 
 use super::wire::{Client, ConnectPacket, hello};
@@ -14,6 +14,11 @@ fn refused(host: &Host, connect: &ConnectPacket) -> (u8, String) {
         answer.body[1],
         String::from_utf8_lossy(&answer.body).into_owned(),
     )
+}
+
+fn count_refused(host: &Host, reason: RefusalReason) -> u64 {
+    let refused = host.broker.stats().snapshot().refused;
+    refused.iter().find(|(it, _)| *it == reason).unwrap().1
 }
 
 /// That nothing came of what was tried: a client that is let in is the first in the record.
@@ -32,7 +37,7 @@ fn a_client_id_of_another_form_is_refused_with_the_right_form() {
     }
     let (_, text) = refused(&host, &hello(V5, "device-1"));
     assert!(text.contains("must be <GroupID>@@@<DeviceID>"), "{text}");
-    assert_eq!(host.broker.stats().snapshot().refused, 9);
+    assert_eq!(count_refused(&host, RefusalReason::ClientId), 9);
     nothing_recorded(&host);
 }
 
@@ -68,23 +73,55 @@ fn anonymous_clients_are_refused_where_they_may_not_connect() {
 }
 
 #[test]
-fn a_refusal_of_the_sink_is_told() {
-    let check = |error, version: MqttVersion, code| {
-        let host = Host::start();
+fn every_refusal_of_the_sink_has_its_code_and_its_count() {
+    let host = Host::start();
+    for (error, v5, v3, reason) in [
+        (
+            RefuseConnectError::ShareFull,
+            0x97,
+            3,
+            RefusalReason::ShareFull,
+        ),
+        (
+            RefuseConnectError::OutboxFull,
+            0x97,
+            3,
+            RefusalReason::OutboxFull,
+        ),
+        (
+            RefuseConnectError::RecorderFull,
+            0x97,
+            3,
+            RefusalReason::RecorderFull,
+        ),
+        (
+            RefuseConnectError::StoreFailed,
+            0x88,
+            3,
+            RefusalReason::StoreFailed,
+        ),
+        (
+            RefuseConnectError::ShuttingDown,
+            0x89,
+            3,
+            RefusalReason::ShuttingDown,
+        ),
+        (
+            RefuseConnectError::UnknownGroup,
+            0x87,
+            5,
+            RefusalReason::UnknownGroup,
+        ),
+    ] {
         *host.sink.refuse.lock() = Some(error);
-        let (given, text) = refused(&host, &hello(version, "a"));
-        assert_eq!(given, code, "{error:?}");
-        if version == V5 {
-            assert!(text.contains(&error.to_string()), "{text}");
-        }
-        nothing_recorded(&host);
-    };
-    check(RefuseConnectError::ShareFull, V5, 0x97);
-    check(RefuseConnectError::OutboxFull, V5, 0x97);
-    check(RefuseConnectError::RecorderFull, V311, 3);
-    check(RefuseConnectError::StoreFailed, V5, 0x88);
-    check(RefuseConnectError::UnknownGroup, V5, 0x87);
-    check(RefuseConnectError::UnknownGroup, V311, 5);
+        let (given, text) = refused(&host, &hello(V5, "a"));
+        assert_eq!(given, v5, "{error:?}");
+        // The reason string names the cause.
+        assert!(text.contains(&error.to_string()), "{text}");
+        assert_eq!(refused(&host, &hello(V311, "a")).0, v3, "{error:?}");
+        assert_eq!(count_refused(&host, reason), 2, "{error:?}");
+    }
+    nothing_recorded(&host);
 }
 
 #[test]
@@ -100,15 +137,52 @@ fn a_refused_connect_takes_nothing_over() {
 
 #[test]
 fn a_connect_whose_event_was_not_stored_is_refused_and_closed() {
-    let host = Host::start_with(|config| config.connack_after_commit = true);
-    drop(Client::connect(host.tcp(), &hello(V5, "a")));
-    assert_eq!(host.sink.events(2).len(), 2);
-    host.sink.commits_fail.store(true, Ordering::SeqCst);
-    assert_eq!(refused(&host, &hello(V5, "b")).0, 0x88);
-    assert_eq!(
-        host.sink.events(4)[2..],
-        ["b connect", "b tcpclean internal-error"]
-    );
+    for (version, code) in [(V5, 0x88), (V311, 3)] {
+        let host = Host::start_with(|config| config.connack_after_commit = true);
+        drop(Client::connect(host.tcp(), &hello(version, "a")));
+        assert_eq!(host.sink.events(2).len(), 2);
+        host.sink.commits_fail.store(true, Ordering::SeqCst);
+        assert_eq!(refused(&host, &hello(version, "b")).0, code);
+        assert_eq!(
+            host.sink.events(4)[2..],
+            ["b connect", "b tcpclean internal-error"]
+        );
+        assert_eq!(count_refused(&host, RefusalReason::StoreFailed), 1);
+        assert_eq!(host.broker.online(), 0);
+    }
+}
+
+#[test]
+fn connack_waits_for_the_commit_if_it_is_to_mean_recorded() {
+    for version in [V5, V311] {
+        let host = Host::start_with(|config| config.connack_after_commit = true);
+        host.sink.hold_commits();
+        let mut waiting = Client::dial(host.tcp(), version);
+        waiting.send(&hello(version, "a").bytes());
+        assert_eq!(host.sink.events(1), ["a connect"]);
+        assert!(!waiting.has_answer());
+        host.sink.let_commits_go();
+        assert_eq!(waiting.read().body[1], 0);
+        // A client that goes while it waits gets its closing event all the same.
+        host.sink.hold_commits();
+        let mut gone = Client::dial(host.tcp(), version);
+        gone.send(&hello(version, "b").bytes());
+        assert_eq!(host.sink.events(2)[1], "b connect");
+        drop(gone);
+        host.sink.let_commits_go();
+        let events = host.sink.events(3);
+        assert!(events[2].starts_with("b tcpclean"), "{events:?}");
+        // A client that no rule records has nothing to wait for.
+        host.sink.hold_commits();
+        host.sink.is_unmatched.store(true, Ordering::SeqCst);
+        drop(Client::connect(host.tcp(), &hello(version, "d")));
+        host.sink.let_commits_go();
+        // Without the setting nothing waits.
+        let host = Host::start();
+        host.sink.hold_commits();
+        drop(Client::connect(host.tcp(), &hello(version, "c")));
+        host.sink.let_commits_go();
+    }
 }
 
 #[test]

@@ -160,6 +160,15 @@ impl Client {
         Some(Packet { first, body })
     }
 
+    /// Whether something came from the server already. Waits a little, since nothing is expected.
+    pub(super) fn has_answer(&self) -> bool {
+        let moment = std::time::Duration::from_millis(50);
+        self.stream.set_read_timeout(Some(moment)).unwrap();
+        let is_there = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        is_there
+    }
+
     pub(super) fn read(&mut self) -> Packet {
         self.try_read().expect("a packet instead of the end")
     }

@@ -139,7 +139,10 @@ impl Control {
             };
             // The host's own are tested with it; compiling them here would only delay the start.
             if !is_built_in {
-                reloader.compile(record.digest, &bytes)?;
+                let plugin = reloader.compile(record.digest, &bytes)?;
+                runtime
+                    .run_own_cases(&plugin)
+                    .map_err(|error| control_errors::own_case(&record.name, &error))?;
                 try_without_config(&reloader, &record)?;
             }
             let stored = record.clone();
@@ -164,8 +167,9 @@ impl Control {
             .collect();
         for (rule_id, mapping) in followers {
             let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
+            let id = rule_id.clone();
             match self
-                .blocking(move || reloader.load(&candidate, &mapping).map(|_| ()))
+                .blocking(move || reloader.load(Some(&id), &candidate, &mapping).map(|_| ()))
                 .await
             {
                 Ok(()) => {
@@ -195,7 +199,7 @@ fn try_without_config(
         on_fault: domain::OnFault::DeadLetter,
         on_reject: domain::OnReject::DeadLetter,
     };
-    match reloader.load(record, &mapping) {
+    match reloader.load(None, record, &mapping) {
         Err(error) if error.code != ControlCode::ConfigRefused => Err(error),
         _ => Ok(()),
     }

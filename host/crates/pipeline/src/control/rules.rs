@@ -184,6 +184,14 @@ impl Control {
             (false, true, None, None) => (Health::Draining, None),
             (true, _, None, None) => (Health::Running, None),
         };
+        // A rule that delivers and cannot take more is not well either.
+        let refusal = self.refusal(rule).filter(|_| rule.draft.enabled);
+        let (health, reason) = match (health, refusal, reason) {
+            (health, None, reason) => (health, reason),
+            (Health::Running, Some(refusal), _) => (Health::Paused, Some(refusal)),
+            (health, Some(refusal), None) => (health, Some(refusal)),
+            (health, Some(refusal), Some(reason)) => (health, Some(format!("{reason}; {refusal}"))),
+        };
         RuleState {
             health,
             since_ms: since_ms.max(rule.created_at_ms),
@@ -236,8 +244,8 @@ impl Control {
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
-        let reloader = Arc::clone(&self.reloader);
-        self.blocking(move || reloader.load(&record, &mapping).map(|_| ()))
+        let (reloader, rule_id) = (Arc::clone(&self.reloader), draft.rule_id.clone());
+        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(|_| ()))
             .await
     }
 
@@ -277,6 +285,7 @@ impl Control {
                 rule_id: draft.rule_id.clone(),
                 group_id: draft.group_id.clone(),
                 destination: draft.destination.clone(),
+                ordering: draft.ordering,
                 revision,
                 mapping: draft.mapping.clone(),
                 is_retired: false,

@@ -1,87 +1,206 @@
-//! What the whole pipeline is doing.
+//! What the whole pipeline is doing. The sums that the counts promise hold in each answer.
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
 
-use domain::{EventType, RuleId};
+use domain::{EventType, IncarnationId, RefuseConnectError, Rule, RuleId};
+use parking_lot::Mutex;
+use store::{IncarnationCounts, OutboxCounts};
+use tokio::time::Instant;
 
-use super::{Control, EventCounts, Health, PipelineStatus, RuleStatus};
+use super::{Control, EventCounts, Health, OutboxView, PipelineStatus, Readiness, RuleStatus};
+use crate::intent::Intent;
+use crate::metrics::{Snapshot, TypeCounts};
+use crate::refusals::{RefusedCounts, Reviewed};
+
+/// Incarnations are numbered from 1: this one never has events.
+const NO_INCARNATION: IncarnationId = IncarnationId(0);
+
+/// What was recorded before this process started: by this, counts for ever become counts since start.
+#[derive(Debug)]
+pub(crate) struct Baseline {
+    total: u64,
+    rules: Mutex<BTreeMap<RuleId, u64>>,
+}
+
+impl Baseline {
+    /// Must be taken before the first event of this process.
+    pub(crate) fn new(intent: &Intent, counts: &OutboxCounts) -> Self {
+        let mut rules = BTreeMap::new();
+        for record in intent.incarnations.values() {
+            let recorded = counts
+                .incarnations
+                .get(&record.id)
+                .map_or(0, |it| it.recorded);
+            *rules.entry(record.rule_id.clone()).or_insert(0) += recorded;
+        }
+        Self {
+            total: total(counts).recorded,
+            rules: Mutex::new(rules),
+        }
+    }
+
+    /// The last events of a deleted rule are gone: a new rule of that id starts from nothing.
+    pub(crate) fn forget(&self, rule_id: &RuleId) {
+        self.rules.lock().remove(rule_id);
+    }
+}
 
 impl Control {
     /// Counts and health of everything.
     #[must_use]
     pub fn status(&self) -> PipelineStatus {
         let intent = self.intent.load();
-        let stats = self.outbox.stats();
-        let mut events = EventCounts::default();
-        let sum = |counters: &[std::sync::atomic::AtomicU64; 3]| {
-            counters
-                .iter()
-                .map(|counter| counter.load(Ordering::Relaxed))
-                .sum::<u64>()
-        };
-        events.matched = sum(&self.observed.matched);
-        events.unmatched = sum(&self.observed.unmatched);
-        events.observed = events.matched + events.unmatched;
-        events.refused = self.observed.refused.load(Ordering::Relaxed);
-        for id in intent.incarnations.keys() {
-            add(&mut events, self.counts(*id));
-        }
-        let rules = intent.rules.values().map(|rule| {
-            let state = self.state(rule);
-            RuleStatus {
-                rule_id: rule.draft.rule_id.clone(),
-                health: state.health,
-                reason: state.reason,
-                events: self.rule_counts(&rule.draft.rule_id),
-            }
-        });
-        let now_ms = self.clock.now_ms();
+        let refused = self.observed.refusals.counts();
+        let unmatched: u64 = self.observed.unmatched().iter().sum();
+        // One lock for all of them. What is derived from it is derived from nothing else that moves.
+        let counts = self.outbox.all_counts();
+        let rules = intent
+            .rules
+            .values()
+            .map(|rule| self.rule_status(rule, &intent, &counts, &refused));
+        let all = total(&counts);
         PipelineStatus {
-            events,
-            outbox_bytes: stats.bytes,
-            outbox_oldest_ms: stats
-                .oldest_time_ms
-                .map_or(0, |oldest| now_ms.saturating_sub(oldest)),
+            events: events(&all, self.baseline.total, refused.total, unmatched),
+            outbox: self.outbox_view(),
             rules: rules.collect(),
         }
     }
 
-    /// Why the host should not get traffic; `None` when it is ready.
+    fn rule_status(
+        &self,
+        rule: &Rule,
+        intent: &Intent,
+        counts: &OutboxCounts,
+        refused: &RefusedCounts,
+    ) -> RuleStatus {
+        let rule_id = &rule.draft.rule_id;
+        let records = intent.incarnations.values();
+        let mut sum = IncarnationCounts::default();
+        for record in records.filter(|record| record.rule_id == *rule_id) {
+            if let Some(counts) = counts.incarnations.get(&record.id) {
+                add(&mut sum, counts);
+            }
+        }
+        let before = self.baseline.rules.lock().get(rule_id).copied();
+        let refused = refused.rules.get(rule_id).copied();
+        let state = self.state(rule);
+        RuleStatus {
+            rule_id: rule_id.clone(),
+            health: state.health,
+            reason: state.reason,
+            events: events(&sum, before.unwrap_or(0), refused.unwrap_or(0), 0),
+            pending_bytes: sum.pending_bytes,
+        }
+    }
+
+    fn outbox_view(&self) -> OutboxView {
+        let stats = self.outbox.stats();
+        let now_ms = self.clock.now_ms();
+        OutboxView {
+            bytes: stats.bytes,
+            bytes_max: self.outbox_limits.bytes_max,
+            share_bytes_max: self.outbox_limits.share_bytes_max,
+            oldest_ms: stats
+                .oldest_time_ms
+                .map_or(0, |oldest| now_ms.saturating_sub(oldest)),
+            uncommitted: stats.uncommitted,
+            dead_letters: stats.dead_letters,
+            dead_letter_bytes: stats.dead_letter_bytes,
+            dead_letter_bytes_max: self.outbox_limits.dead_letters_bytes_max,
+        }
+    }
+
+    /// Whether the host takes events, and which rules do not work as they should.
     #[must_use]
-    pub fn not_ready(&self) -> Option<String> {
-        self.outbox
-            .stats()
-            .failed
-            .then(|| "the outbox cannot be written".to_owned())
+    pub fn readiness(&self) -> Readiness {
+        let intent = self.intent.load();
+        let degraded = intent.rules.values().filter_map(|rule| {
+            let state = self.state(rule);
+            match state.health {
+                Health::Running | Health::Disabled | Health::Draining => None,
+                Health::Paused | Health::Faulted | Health::Retrying => Some((
+                    rule.draft.rule_id.clone(),
+                    state.health,
+                    state.reason.unwrap_or_default(),
+                )),
+            }
+        });
+        Readiness {
+            not_ready: self.not_ready(),
+            degraded: degraded.collect(),
+        }
+    }
+
+    /// Why the host takes no events at all; `None` if it takes those of some rule.
+    fn not_ready(&self) -> Option<String> {
+        // What no incarnation has used has all of its share: only the host's own limits refuse it.
+        match self.outbox.check_room(NO_INCARNATION) {
+            Ok(()) | Err(RefuseConnectError::ShareFull | RefuseConnectError::UnknownGroup) => None,
+            Err(
+                reason @ (RefuseConnectError::RecorderFull
+                | RefuseConnectError::OutboxFull
+                | RefuseConnectError::StoreFailed
+                | RefuseConnectError::ShuttingDown),
+            ) => Some(reason.to_string()),
+        }
+    }
+
+    /// Why CONNECTs of the rule's group are refused, if they are.
+    pub(super) fn refusal(&self, rule: &Rule) -> Option<String> {
+        let room = self.outbox.check_room(rule.incarnation).err();
+        let reason = room.or_else(|| self.observed.refusals.reason(&rule.draft.rule_id))?;
+        let limits = &self.outbox_limits;
+        let cause = match reason {
+            RefuseConnectError::ShareFull => format!(
+                "its share of the outbox is full ({} bytes by outbox.rule-share)",
+                limits.share_bytes_max
+            ),
+            RefuseConnectError::OutboxFull => {
+                format!("the outbox is full ({} bytes)", limits.bytes_max)
+            }
+            other => other.to_string(),
+        };
+        Some(format!(
+            "{cause}: connects of group {} are refused until there is room",
+            rule.draft.group_id
+        ))
+    }
+
+    /// Tells where refusals begin and end.
+    pub(crate) fn review_refusals(&self) {
+        let intent = self.intent.load();
+        let enabled = intent.rules.values().filter(|rule| rule.draft.enabled);
+        let reviewed = enabled.map(|rule| Reviewed {
+            rule_id: &rule.draft.rule_id,
+            group_id: &rule.draft.group_id,
+            incarnation: rule.incarnation,
+        });
+        let refusals = &self.observed.refusals;
+        let room = |incarnation| self.outbox.check_room(incarnation);
+        refusals.review(reviewed, room, Instant::now());
     }
 
     /// The pipeline's metrics as Prometheus text.
     #[must_use]
     pub fn metrics_text(&self) -> String {
-        let load = |counters: &[std::sync::atomic::AtomicU64; 3], index: usize| {
-            counters
-                .get(index)
-                .map_or(0, |counter| counter.load(Ordering::Relaxed))
-        };
-        let rows: Vec<_> = EventType::ALL
-            .into_iter()
-            .enumerate()
-            .map(|(index, event_type)| {
-                let matched = load(&self.observed.matched, index);
-                let unmatched = load(&self.observed.unmatched, index);
-                // Only a connect can be refused: closing events have their room reserved.
-                let refused = match event_type {
-                    EventType::Connect => self.observed.refused.load(Ordering::Relaxed),
-                    EventType::Disconnect | EventType::TcpClean => 0,
-                };
-                (
-                    event_type.as_str(),
-                    [matched + unmatched, unmatched, matched, refused],
-                )
-            })
-            .collect();
-        self.metrics
-            .render(&self.status(), &self.outbox.stats(), &rows)
+        let (recorded, unmatched) = (self.observed.recorded(), self.observed.unmatched());
+        let status = self.status();
+        let types = EventType::ALL.into_iter().zip(recorded).zip(unmatched);
+        let types = types.map(|((event_type, recorded), unmatched)| TypeCounts {
+            event_type,
+            recorded,
+            unmatched,
+            // Only a connect can be refused: closing events have their room reserved.
+            refused: match event_type {
+                EventType::Connect => status.events.refused,
+                EventType::Disconnect | EventType::TcpClean => 0,
+            },
+        });
+        self.metrics.render(&Snapshot {
+            types: types.collect(),
+            outbox: self.outbox.stats(),
+            status,
+        })
     }
 
     /// Whether everything that can be delivered now is delivered.
@@ -97,37 +216,37 @@ impl Control {
             stuck || self.outbox.counts(*id).pending == 0
         })
     }
+}
 
-    fn rule_counts(&self, rule_id: &RuleId) -> EventCounts {
-        let intent = self.intent.load();
-        let mut events = EventCounts::default();
-        for record in intent
-            .incarnations
-            .values()
-            .filter(|record| record.rule_id == *rule_id)
-        {
-            add(&mut events, self.counts(record.id));
-        }
-        events
-    }
-
-    fn counts(&self, id: domain::IncarnationId) -> EventCounts {
-        let counts = self.outbox.counts(id);
-        EventCounts {
-            recorded: counts.recorded,
-            replayed: counts.replayed,
-            delivered: counts.delivered,
-            skipped: counts.skipped,
-            buried: counts.buried,
-            expired: counts.expired,
-            discarded: counts.discarded,
-            pending: counts.pending,
-            ..EventCounts::default()
-        }
+fn events(counts: &IncarnationCounts, before: u64, refused: u64, unmatched: u64) -> EventCounts {
+    let recorded_since_start = counts.recorded.saturating_sub(before);
+    let matched = recorded_since_start + refused;
+    EventCounts {
+        observed: matched + unmatched,
+        matched,
+        unmatched,
+        recorded: counts.recorded,
+        recorded_since_start,
+        refused,
+        replayed: counts.replayed,
+        delivered: counts.delivered,
+        skipped: counts.skipped,
+        buried: counts.buried,
+        expired: counts.expired,
+        discarded: counts.discarded,
+        pending: counts.pending,
     }
 }
 
-fn add(sum: &mut EventCounts, counts: EventCounts) {
+fn total(counts: &OutboxCounts) -> IncarnationCounts {
+    let mut sum = counts.forgotten;
+    for counts in counts.incarnations.values() {
+        add(&mut sum, counts);
+    }
+    sum
+}
+
+fn add(sum: &mut IncarnationCounts, counts: &IncarnationCounts) {
     sum.recorded += counts.recorded;
     sum.replayed += counts.replayed;
     sum.delivered += counts.delivered;
@@ -136,4 +255,8 @@ fn add(sum: &mut EventCounts, counts: EventCounts) {
     sum.expired += counts.expired;
     sum.discarded += counts.discarded;
     sum.pending += counts.pending;
+    sum.pending_bytes += counts.pending_bytes;
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,12 +27,19 @@ pub(super) enum Verdict {
     Send(Vec<OutboundMessage>),
     /// Nothing to send.
     Settle(Outcome),
-    /// Its client waits.
+    /// Its client waits, as long as the plugin may ask for it.
     Park(String),
+    /// Its client waits, however long it takes: the plugin ran out of time or memory.
+    Wait(String),
 }
 
 /// Maps `events`, waiting for a working plugin if there is none now. One verdict per event.
-pub(super) async fn map(context: &CourierContext, events: &[Arc<PendingEvent>]) -> Vec<Verdict> {
+/// `is_again` says of an event whether its client was parked for it: a fault on it is no news then.
+pub(super) async fn map(
+    context: &CourierContext,
+    events: &[Arc<PendingEvent>],
+    is_again: impl Fn(&PendingEvent) -> bool,
+) -> Vec<Verdict> {
     let (active, loaded) = match wait_for_mapper(context).await {
         Found::Discarding => {
             return events
@@ -53,7 +60,21 @@ pub(super) async fn map(context: &CourierContext, events: &[Arc<PendingEvent>]) 
         .mapped(&context.rule_id, started.elapsed(), events.len());
     let mut verdicts = Vec::with_capacity(events.len());
     for (pending, result) in events.iter().zip(results) {
-        verdicts.push(resolve(context, &active, &pending.event, result).await);
+        let first = First {
+            active: &active,
+            result,
+            is_again: is_again(pending),
+        };
+        let mut verdict = resolve(context, &pending.event, first).await;
+        if let Verdict::Send(messages) = &mut verdict
+            && pending.is_replay()
+        {
+            for message in messages {
+                let replayed = ("replayed".to_owned(), "true".to_owned());
+                message.properties.push(replayed);
+            }
+        }
+        verdicts.push(verdict);
     }
     verdicts
 }
@@ -88,15 +109,17 @@ async fn wait_for_mapper(context: &CourierContext) -> Found {
     }
 }
 
+/// The first try of an event.
+struct First<'a> {
+    active: &'a Arc<ActiveIncarnation>,
+    result: Result<Mapping, MapperFault>,
+    is_again: bool,
+}
+
 /// Follows one event through its tries to a verdict.
-async fn resolve(
-    context: &CourierContext,
-    active: &Arc<ActiveIncarnation>,
-    event: &StatusEvent,
-    first: Result<Mapping, MapperFault>,
-) -> Verdict {
-    let mut active = Arc::clone(active);
-    let mut result = first;
+async fn resolve(context: &CourierContext, event: &StatusEvent, first: First<'_>) -> Verdict {
+    let mut active = Arc::clone(first.active);
+    let mut result = first.result;
     let mut tries = 1;
     let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
@@ -109,6 +132,9 @@ async fn resolve(
             Err(fault) => fault,
         };
         context.metrics.faulted(&context.rule_id, fault.kind());
+        if first.is_again {
+            return after_fault(context, &active, event, &fault).await;
+        }
         if tries >= TRIES_MAX {
             let in_a_row = context.faults_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
             if in_a_row < FAULTS_IN_A_ROW_MAX {
@@ -119,6 +145,7 @@ async fn resolve(
                 tracing::error!(rule_id = %context.rule_id, error = %fault, "plugin fails on most events, rule pauses");
             }
             let mut changed = context.rules.subscribe();
+            // A plugin that is replaced is tried at once.
             tokio::select! {
                 _ = changed.changed() => {}
                 () = tokio::time::sleep(pause.next()) => {}
@@ -155,6 +182,8 @@ async fn after_fault(
     fault: &MapperFault,
 ) -> Verdict {
     match active.mapping.on_fault {
+        // Load may have done it; if it was the event, its client waits for a better plugin.
+        OnFault::DeadLetter if is_shortage(fault) => Verdict::Wait(fault.to_string()),
         OnFault::DeadLetter => bury(active, DeadLetterReason::Fault, fault.to_string()),
         OnFault::Retry => Verdict::Park(fault.to_string()),
         OnFault::Skip => Verdict::Settle(Outcome::Skipped),
@@ -166,6 +195,13 @@ async fn after_fault(
             None => bury(active, DeadLetterReason::Fault, fault.to_string()),
         },
     }
+}
+
+fn is_shortage(fault: &MapperFault) -> bool {
+    matches!(
+        fault,
+        MapperFault::Deadline { .. } | MapperFault::Memory { .. }
+    )
 }
 
 fn verdict(

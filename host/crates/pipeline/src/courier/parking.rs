@@ -1,11 +1,11 @@
-//! Clients that wait because their plugin said `retry`: their later events wait behind, other
-//! clients of the slot go on.
+//! Clients that wait because their plugin said `retry` or ran out of time: their later events wait
+//! behind, other clients of the slot go on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::ClientId;
+use domain::{ClientId, Slot};
 use store::PendingEvent;
 use tokio::time::Instant;
 
@@ -19,18 +19,29 @@ const PARKED_EVENTS_MAX: usize = 4096;
 pub(super) struct Patience {
     /// Since when, UNIX milliseconds.
     pub(super) since_ms: u64,
+    /// The plugin faulted; it did not ask for it.
+    is_fault: bool,
     backoff: Backoff,
 }
 
 impl Patience {
     pub(super) fn new(since_ms: u64) -> Self {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-        Self { since_ms, backoff }
+        Self {
+            since_ms,
+            is_fault: false,
+            backoff,
+        }
+    }
+
+    pub(super) fn after_fault(self, is_fault: bool) -> Self {
+        Self { is_fault, ..self }
     }
 }
 
 #[derive(Debug)]
 struct Parked {
+    slot: Slot,
     events: VecDeque<Arc<PendingEvent>>,
     patience: Patience,
     due: Instant,
@@ -52,6 +63,17 @@ impl Parking {
         self.clients.contains_key(client)
     }
 
+    /// The slots that have parked clients.
+    pub(super) fn slots(&self) -> BTreeSet<Slot> {
+        self.clients.values().map(|parked| parked.slot).collect()
+    }
+
+    /// Clients that wait for a plugin that faulted.
+    pub(super) fn faulted(&self) -> usize {
+        let is_fault = |parked: &&Parked| parked.patience.is_fault;
+        self.clients.values().filter(is_fault).count()
+    }
+
     /// When the first client is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.clients.values().map(|parked| parked.due).min()
@@ -65,6 +87,7 @@ impl Parking {
         self.clients.insert(
             client,
             Parked {
+                slot: event.slot,
                 events: VecDeque::from([event]),
                 patience,
                 due,
@@ -93,5 +116,19 @@ impl Parking {
         }
         self.count -= events.len();
         (events, waited)
+    }
+
+    /// Makes all clients due: another plugin may be there.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.clients
+            .values_mut()
+            .for_each(|parked| parked.due = now);
+    }
+
+    /// Takes everything. The events of a client are in order.
+    pub(super) fn take_all(&mut self) -> Vec<Arc<PendingEvent>> {
+        self.count = 0;
+        let all = self.clients.drain().flat_map(|(_, parked)| parked.events);
+        all.collect()
     }
 }

@@ -1,34 +1,42 @@
-//! One queue's worker: collect, map, send, settle; one batch at a time.
+//! One queue's worker: collect, map, send, settle; one batch at a time. Between two batches it lets go
+//! of slots that are wanted elsewhere; evicted, it does so at once and gives back what it has.
 
-use std::collections::{HashMap, HashSet};
+mod collect;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{ClientId, ErrorChain, OutboundMessage, QueueName, Slot};
-use store::{DeadLetterReason, Outcome, PendingEvent, Settlement};
-use tokio::sync::Notify;
+use domain::{ClientId, Slot};
+use store::fail_point::{self, FailPoint};
+use store::{DeadLetterReason, Outcome, PendingEvent};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::CourierContext;
-use super::delivery::{self, Delivered};
+use super::context::millis;
+use super::delivery::{self, Fate, Parcel, Target};
+use super::gate::Gate;
 use super::mapping::{self, Verdict};
 use super::parking::{Parking, Patience};
+use super::settling::{self, Decided};
+use super::table::{Line, SlotTable};
 use crate::health::Health;
-
-/// Events of one batch when the instance is not configured (then nothing is sent anyway).
-const BATCH_DEFAULT: usize = 128;
 
 /// Empties the slots of one queue.
 #[derive(Debug)]
 pub(super) struct QueueWorker {
     context: Arc<CourierContext>,
-    queue: QueueName,
+    table: Arc<SlotTable>,
+    line: Arc<Line>,
     slots: Vec<Slot>,
+    /// The version of the table that `slots` are from.
+    seen: u64,
     /// Where the next collection starts, so that no slot is always last.
     cursor: usize,
+    gate: Gate,
     parking: Parking,
-    committed: Arc<Notify>,
 }
 
 /// Events that are mapped together, and how long the clients among them had been parked.
@@ -36,112 +44,119 @@ pub(super) struct QueueWorker {
 struct Batch {
     events: Vec<Arc<PendingEvent>>,
     waited: HashMap<ClientId, Patience>,
+    /// Events wait for those of an earlier incarnation.
+    is_held: bool,
 }
 
 impl QueueWorker {
-    pub(super) fn new(context: Arc<CourierContext>, queue: QueueName, slots: Vec<Slot>) -> Self {
-        let committed = Arc::new(Notify::new());
-        context.feed.listen(Arc::clone(&committed));
+    pub(super) fn new(
+        context: Arc<CourierContext>,
+        table: Arc<SlotTable>,
+        line: Arc<Line>,
+    ) -> Self {
+        context.feed.listen(Arc::clone(&line.wake));
         Self {
+            gate: Gate::new(&context),
             context,
-            queue,
-            slots,
+            table,
+            line,
+            slots: Vec::new(),
+            seen: 0,
             cursor: 0,
             parking: Parking::default(),
-            committed,
         }
     }
 
-    /// Works until `shutdown`; the batch in flight is dropped then and offered again after the
-    /// next start.
+    /// Works until it has no slots any more, or `shutdown`; the batch in flight is dropped then and
+    /// offered again after the next start.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.work() => {}
         }
+        self.context.feed.unlisten(&self.line.wake);
+        self.context.health.clear(&self.line.part());
+        self.context.health.clear(&self.parked_part());
     }
 
     async fn work(&mut self) {
         let mut changed = self.context.rules.subscribe();
         loop {
+            let was_evicted = self.line.is_evicted();
+            if was_evicted {
+                let parked = self.parking.take_all();
+                self.give_back(parked);
+            }
+            let parked = || self.parking.slots();
+            if let Some(slots) = self.table.slots(&self.line, &mut self.seen, parked) {
+                if slots.is_empty() {
+                    return;
+                }
+                self.slots = slots;
+            }
+            if was_evicted && self.line.is_evicted() {
+                // The plan changed meanwhile; the next one lifts the eviction.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            if changed.has_changed().unwrap_or(false) {
+                changed.borrow_and_update();
+                self.parking.hasten(Instant::now());
+            }
             let batch = self.collect().await;
             if batch.events.is_empty() {
-                let due = self.parking.next_due();
-                let wait_for_due = async {
-                    match due {
-                        Some(due) => tokio::time::sleep_until(due).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = self.committed.notified() => {}
-                    () = wait_for_due => {}
-                    _ = changed.changed() => {}
-                }
-                continue;
+                self.idle(&mut changed, batch.is_held).await;
+            } else {
+                self.carry(batch).await;
             }
-            let verdicts = mapping::map(&self.context, &batch.events).await;
-            let sends = self.judge(batch, verdicts);
-            self.deliver(sends).await;
         }
     }
 
-    /// The clients that are due, then the lanes in turn.
-    async fn collect(&mut self) -> Batch {
-        let batch_max = self
-            .context
-            .instance
-            .as_ref()
-            .map_or(BATCH_DEFAULT, |it| it.batch_max);
-        let (events, waited) = self.parking.take_due(Instant::now());
-        let mut batch = Batch { events, waited };
-        let count = self.slots.len();
-        for step in 0..count {
-            if batch.events.len() >= batch_max || self.parking.is_full() {
-                break;
+    /// Waits for something to do.
+    async fn idle(&mut self, changed: &mut watch::Receiver<u64>, is_held: bool) {
+        let gate = is_held.then(|| Instant::now() + self.context.timings.gate_every);
+        let due = [self.parking.next_due(), gate].into_iter().flatten().min();
+        let wait_for_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
             }
-            let Some(slot) = self.slots.get((self.cursor + step) % count).copied() else {
-                continue;
-            };
-            let room = batch_max - batch.events.len();
-            match self.context.feed.take(slot, room).await {
-                Ok(events) => {
-                    for event in events {
-                        if self.parking.holds(&event.event.channel.client_id) {
-                            self.parking.push(event);
-                        } else {
-                            batch.events.push(event);
-                        }
-                    }
-                }
-                Err(error) => {
-                    let reason = ErrorChain(&error).to_string();
-                    if self
-                        .context
-                        .health
-                        .report("outbox", Health::Faulted, reason.clone())
-                    {
-                        tracing::error!(error = %reason, "outbox cannot be read");
-                    }
-                    // Not a hot loop: the disk is not going to heal within microseconds.
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
+        };
+        tokio::select! {
+            () = self.line.wake.notified() => {}
+            () = wait_for_due => {}
+            // A plugin that was replaced may map what the one before could not.
+            _ = changed.changed() => self.parking.hasten(Instant::now()),
         }
-        self.cursor = (self.cursor + 1) % count.max(1);
-        batch
     }
 
-    /// Parks, settles, and returns what is to be sent, in order.
-    fn judge(
-        &mut self,
-        mut batch: Batch,
-        verdicts: Vec<Verdict>,
-    ) -> Vec<(Arc<PendingEvent>, Vec<OutboundMessage>)> {
+    /// Takes a batch all the way. Evicted meanwhile, it gives back what is not settled.
+    async fn carry(&mut self, batch: Batch) {
+        let is_again =
+            |event: &PendingEvent| batch.waited.contains_key(&event.event.channel.client_id);
+        let mapped = tokio::select! {
+            biased;
+            () = self.line.evicted() => None,
+            verdicts = mapping::map(&self.context, &batch.events, is_again) => Some(verdicts),
+        };
+        let Some(verdicts) = mapped else {
+            self.give_back(batch.events);
+            return;
+        };
+        let (parcels, decided) = self.judge(batch, verdicts);
+        if !self.settle(decided).await {
+            self.give_back(parcels.into_iter().map(|parcel| parcel.event).collect());
+            return;
+        }
+        self.deliver(parcels).await;
+    }
+
+    /// Parks, decides, and returns what is to be sent, in order.
+    fn judge(&mut self, mut batch: Batch, verdicts: Vec<Verdict>) -> (Vec<Parcel>, Vec<Decided>) {
         let now_ms = self.context.clock.now_ms();
-        let age_max_ms = millis(self.context.delivery.age_max);
-        let mut sends = Vec::with_capacity(batch.events.len());
-        let mut settled = Vec::new();
+        let mut parcels = Vec::with_capacity(batch.events.len());
+        let mut decided = Vec::new();
+        let mut last_fault = None;
         for (event, verdict) in batch.events.into_iter().zip(verdicts) {
             let client = event.event.channel.client_id.clone();
             if self.parking.holds(&client) {
@@ -149,143 +164,194 @@ impl QueueWorker {
                 self.parking.push(event);
                 continue;
             }
-            if now_ms.saturating_sub(event.event.time_ms) > age_max_ms {
-                settled.push(settlement(&event, Outcome::Expired));
+            if self.context.is_expired(&event) {
+                decided.push((event, Outcome::Expired));
                 continue;
             }
+            let mut patience = || {
+                let waited = batch.waited.remove(&client);
+                waited.unwrap_or_else(|| Patience::new(now_ms))
+            };
             match verdict {
-                Verdict::Send(messages) => sends.push((event, messages)),
-                Verdict::Settle(outcome) => settled.push(settlement(&event, outcome)),
+                Verdict::Send(messages) => parcels.push(Parcel { event, messages }),
+                Verdict::Settle(outcome) => decided.push((event, outcome)),
+                Verdict::Wait(reason) => {
+                    self.parking.park(event, patience().after_fault(true));
+                    last_fault = Some(reason);
+                }
                 Verdict::Park(reason) => {
-                    let patience = batch
-                        .waited
-                        .remove(&client)
-                        .unwrap_or_else(|| Patience::new(now_ms));
-                    self.park(event, patience, &reason, &mut settled);
+                    let patience = patience().after_fault(false);
+                    decided.extend(self.park(event, patience, &reason));
                 }
             }
         }
-        self.settle(settled);
-        sends
+        self.report_faulted(last_fault);
+        (parcels, decided)
     }
 
+    /// Parks the client of `event`, or decides its end if it has waited for too long.
     fn park(
         &mut self,
         event: Arc<PendingEvent>,
         patience: Patience,
         reason: &str,
-        settled: &mut Vec<Settlement>,
-    ) {
-        let waited_ms = self
-            .context
-            .clock
-            .now_ms()
-            .saturating_sub(patience.since_ms);
-        if waited_ms <= millis(self.context.delivery.retry_age_max) {
-            self.parking.park(event, patience);
-            return;
+    ) -> Option<Decided> {
+        let now_ms = self.context.clock.now_ms();
+        let waited_ms = now_ms.saturating_sub(patience.since_ms);
+        let active = self.context.rules.incarnation(self.context.incarnation);
+        match active {
+            Some(active) if waited_ms > millis(self.context.delivery.retry_age_max) => {
+                let detail =
+                    format!("the plugin asked for a retry for {waited_ms} ms; last: {reason}");
+                let burial = mapping::burial(&active, DeadLetterReason::Rejected, detail);
+                Some((event, Outcome::Buried(burial)))
+            }
+            _ => {
+                self.parking.park(event, patience);
+                None
+            }
         }
-        let detail = format!("the plugin asked for a retry for {waited_ms} ms; last: {reason}");
-        if let Some(active) = self.context.rules.incarnation(self.context.incarnation) {
-            let burial = mapping::burial(&active, DeadLetterReason::Rejected, detail);
-            settled.push(settlement(&event, Outcome::Buried(burial)));
-        } else {
-            self.parking.park(event, patience);
+    }
+
+    fn parked_part(&self) -> String {
+        format!("clients of {}", self.line.queue)
+    }
+
+    /// Shows whether clients wait for a plugin that ran out of time or memory.
+    fn report_faulted(&self, last: Option<String>) {
+        let health = &self.context.health;
+        let clients = self.parking.faulted();
+        if clients == 0 {
+            health.clear(&self.parked_part());
+        } else if let Some(fault) = last {
+            let reason = format!(
+                "{clients} clients wait, since the plugin fails on their events; last: {fault}"
+            );
+            health.report(&self.parked_part(), Health::Retrying, reason);
         }
     }
 
     /// Sends everything and settles each event after its last message.
-    async fn deliver(&self, sends: Vec<(Arc<PendingEvent>, Vec<OutboundMessage>)>) {
-        if sends.is_empty() {
+    async fn deliver(&mut self, parcels: Vec<Parcel>) {
+        if parcels.is_empty() {
             return;
         }
-        let Some(instance) = &self.context.instance else {
-            let reason = format!(
-                "the configuration has no rocketmq.instances.{}",
-                self.context.destination.instance_id
-            );
-            self.context
-                .health
-                .report("route", Health::Retrying, reason);
-            return std::future::pending().await;
+        let context = Arc::clone(&self.context);
+        let Some(instance) = &context.instance else {
+            self.wait_for_end(parcels).await;
+            return;
         };
-        let mut events = Vec::with_capacity(sends.len());
-        let mut messages = Vec::with_capacity(sends.len());
-        // The event of each message.
-        let mut owners = Vec::with_capacity(sends.len());
-        for (event, parts) in sends {
-            owners.extend(std::iter::repeat_n(events.len(), parts.len()));
-            messages.extend(parts);
-            events.push(event);
+        let target = Target {
+            context: &context,
+            instance,
+            table: &self.table,
+            line: &self.line,
+        };
+        let events: Vec<_> = parcels.iter().map(|it| Arc::clone(&it.event)).collect();
+        let fates = delivery::send_all(target, parcels).await;
+        if fates.contains(&Fate::Stored) {
+            fail_point::reached(FailPoint::AfterSend);
         }
-        match delivery::send_all(&self.context, instance, &self.queue, &messages).await {
-            Delivered::Discarding => {
-                self.settle(
-                    events
-                        .iter()
-                        .map(|it| settlement(it, Outcome::Discarded))
-                        .collect(),
-                );
-            }
-            Delivered::All(refused) => self.settle_delivered(&events, &owners, refused),
+        let (decided, left) = self.decide(events, fates);
+        self.give_back(left);
+        self.settle(decided).await;
+    }
+
+    /// Without an instance, events only end by becoming too old or by being dropped.
+    async fn wait_for_end(&self, parcels: Vec<Parcel>) {
+        let context = &self.context;
+        let reason = context.missing_instance();
+        context.health.report("route", Health::Retrying, reason);
+        let mut events: Vec<_> = parcels.into_iter().map(|parcel| parcel.event).collect();
+        while !events.is_empty() {
+            tokio::time::sleep(context.timings.burial_every).await;
+            let outcome = match context.is_discarding() {
+                true => Outcome::Discarded,
+                false => Outcome::Expired,
+            };
+            let is_over = |event: &Arc<PendingEvent>| {
+                outcome == Outcome::Discarded || context.is_expired(event)
+            };
+            let (over, rest): (Vec<_>, Vec<_>) = events.into_iter().partition(is_over);
+            let decided = over.into_iter().map(|event| (event, outcome.clone()));
+            settling::settle(context, decided.collect()).await;
+            events = rest;
         }
     }
 
-    fn settle_delivered(
+    /// How each event ends, and those that do not end here.
+    fn decide(
         &self,
-        events: &[Arc<PendingEvent>],
-        owners: &[usize],
-        refused: Vec<Option<String>>,
-    ) {
-        let now_ms = self.context.clock.now_ms();
-        let mut buried: HashSet<usize> = HashSet::new();
-        let mut settled = Vec::with_capacity(events.len());
+        events: Vec<Arc<PendingEvent>>,
+        fates: Vec<Fate>,
+    ) -> (Vec<Decided>, Vec<Arc<PendingEvent>>) {
         let active = self.context.rules.incarnation(self.context.incarnation);
-        for (owner, detail) in owners.iter().zip(refused) {
-            let Some(detail) = detail else { continue };
-            let Some(event) = events.get(*owner) else {
-                continue;
-            };
-            if buried.insert(*owner) {
-                let outcome = match &active {
+        let (mut decided, mut left) = (Vec::with_capacity(events.len()), Vec::new());
+        let mut ages = Vec::with_capacity(events.len());
+        for (event, fate) in events.into_iter().zip(fates) {
+            let outcome = match fate {
+                Fate::Left => {
+                    left.push(event);
+                    continue;
+                }
+                Fate::Stored => {
+                    ages.push(self.age(&event));
+                    Outcome::Delivered
+                }
+                Fate::Expired => Outcome::Expired,
+                Fate::Discarded => Outcome::Discarded,
+                Fate::Refused(detail) => match &active {
                     Some(active) => {
-                        Outcome::Buried(mapping::burial(active, DeadLetterReason::Refused, detail))
+                        let reason = DeadLetterReason::Refused;
+                        Outcome::Buried(mapping::burial(active, reason, detail))
                     }
                     // The rule was dropped with its events while the batch was on its way.
                     None => Outcome::Discarded,
-                };
-                settled.push(settlement(event, outcome));
+                },
+            };
+            decided.push((event, outcome));
+        }
+        let rule_id = &self.context.rule_id;
+        self.context.metrics.delivered_after(rule_id, &ages);
+        (decided, left)
+    }
+
+    /// Since the event happened; to the microsecond if it never left memory.
+    fn age(&self, event: &PendingEvent) -> Duration {
+        match event.appended {
+            Some(appended) => appended.elapsed(),
+            None => {
+                let now_ms = self.context.clock.now_ms();
+                Duration::from_millis(now_ms.saturating_sub(event.entered_ms))
             }
         }
-        let mut ages_ms = Vec::with_capacity(events.len());
-        for (index, event) in events.iter().enumerate() {
-            if !buried.contains(&index) {
-                ages_ms.push(now_ms.saturating_sub(event.event.time_ms));
-                settled.push(settlement(event, Outcome::Delivered));
+    }
+
+    /// Settles; false if the worker was evicted while burials waited for room. They are given back.
+    async fn settle(&self, decided: Vec<Decided>) -> bool {
+        let burials: Vec<_> = decided
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Buried(_)))
+            .map(|(event, _)| Arc::clone(event))
+            .collect();
+        tokio::select! {
+            biased;
+            () = settling::settle(&self.context, decided) => true,
+            () = self.line.evicted() => {
+                self.give_back(burials);
+                false
             }
         }
-        self.context
-            .metrics
-            .delivered(&self.context.rule_id, &ages_ms);
-        self.settle(settled);
     }
 
-    fn settle(&self, settled: Vec<Settlement>) {
-        if !settled.is_empty() {
-            self.context.outbox.settle(settled);
+    /// Puts events back to the front of their lanes.
+    fn give_back(&self, events: Vec<Arc<PendingEvent>>) {
+        let mut by_slot: BTreeMap<Slot, Vec<_>> = BTreeMap::new();
+        for event in events {
+            by_slot.entry(event.slot).or_default().push(event);
+        }
+        for (slot, events) in by_slot {
+            self.context.feed.give_back(slot, events);
         }
     }
-}
-
-fn settlement(pending: &PendingEvent, outcome: Outcome) -> Settlement {
-    Settlement {
-        incarnation: pending.incarnation,
-        slot: pending.slot,
-        sequence: pending.event.sequence,
-        outcome,
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

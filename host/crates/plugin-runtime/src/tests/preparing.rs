@@ -3,7 +3,10 @@
 use domain::MappingLimits;
 
 use super::fixture::{ACCEPT, component, config, magic, runtime, spec};
-use crate::{MapperInstance, MapperSpec, PrepareMapperError};
+use crate::{
+    ChildCompiler, CodeCacheConfig, CodeConfig, CompileLimits, Compiler, MapperInstance,
+    MapperSpec, PluginRuntime, PrepareMapperError,
+};
 
 fn prepare(init: &str, spec: MapperSpec) -> Option<PrepareMapperError> {
     let runtime = runtime(config());
@@ -96,4 +99,38 @@ fn an_instance_without_a_thread_maps_until_its_first_fault() {
     assert!(instance.map(&super::fixture::plain()).is_ok());
     assert!(instance.map(&magic()).is_err());
     assert!(instance.map(&super::fixture::plain()).is_err());
+}
+
+#[test]
+fn a_cached_plugin_needs_no_compiler() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = || CodeConfig {
+        // A compiler that fails: only the cache can answer.
+        compiler: Compiler::Child(ChildCompiler {
+            program: "/nonexistent".into(),
+            args: Vec::new(),
+            limits: CompileLimits {
+                memory_bytes_max: 1 << 30,
+                cpu_seconds_max: 10,
+            },
+        }),
+        cache: Some(CodeCacheConfig {
+            folder: folder.path().join("compiled"),
+            key_file: folder.path().join("key"),
+            bytes_max: 1 << 30,
+        }),
+    };
+    let bytes = component(ACCEPT, "(i32.const 1024)");
+    let without = PluginRuntime::start_with(config(), code()).unwrap();
+    let error = without.compile(&bytes).unwrap_err();
+    assert_eq!(error.kind(), "compiler_failed", "{error}");
+    let with_compiler = CodeConfig {
+        compiler: Compiler::InProcess,
+        ..code()
+    };
+    let with = PluginRuntime::start_with(config(), with_compiler).unwrap();
+    with.compile(&bytes).unwrap();
+    let plugin = without.compile(&bytes).unwrap();
+    assert_eq!(without.code_cache_stats().hits, 1);
+    without.prepare(&plugin, spec()).unwrap();
 }

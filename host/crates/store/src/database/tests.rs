@@ -31,7 +31,7 @@ fn a_file_keeps_its_contents_and_schema() {
     let (_folder, path) = written();
     let file = open(&path, 1 << 20, 1).unwrap();
     assert!(!file.repaired);
-    assert_eq!(read_number(&file.database, SCHEMA).unwrap(), Some(1));
+    assert_eq!(read_number(&file.database, SCHEMA_NUMBER).unwrap(), Some(1));
     let table = file
         .database
         .begin_read()
@@ -45,7 +45,7 @@ fn a_file_keeps_its_contents_and_schema() {
 fn a_newer_schema_is_refused() {
     let (_folder, path) = written();
     let file = open(&path, 1 << 20, 1).unwrap();
-    write_number(&file.database, SCHEMA, 2).unwrap();
+    write_number(&file.database, SCHEMA_NUMBER, 2).unwrap();
     drop(file);
     let error = open(&path, 1 << 20, 1).err().unwrap();
     assert!(

@@ -4,7 +4,7 @@
 
 use domain::{
     Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault,
-    OnReject, PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName,
+    OnReject, Ordering, PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName,
     VersionSelector,
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,12 @@ mirror!(StoredRuleType of RuleType { ClientStatusNotification });
 mirror!(StoredOnFault of OnFault { DeadLetter, Retry, Skip, Default });
 mirror!(StoredOnReject of OnReject { DeadLetter, Skip });
 mirror!(StoredOnActivate of OnActivate { None, Snapshot });
+mirror!(StoredOrdering of Ordering { Strict, Available });
+
+/// What records from before this field mean.
+fn strict() -> StoredOrdering {
+    StoredOrdering::Strict
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +51,8 @@ pub(super) struct StoredRule {
     rule_type: StoredRuleType,
     group_id: String,
     destination: StoredDestination,
+    #[serde(default = "strict")]
+    ordering: StoredOrdering,
     mapping: StoredMapping,
     on_activate: StoredOnActivate,
     revision: u64,
@@ -59,6 +67,8 @@ pub(super) struct StoredIncarnation {
     rule_id: String,
     group_id: String,
     destination: StoredDestination,
+    #[serde(default = "strict")]
+    ordering: StoredOrdering,
     revision: u64,
     mapping: StoredMapping,
     is_retired: bool,
@@ -136,6 +146,7 @@ impl StoredRule {
             rule_type: draft.rule_type.into(),
             group_id: draft.group_id.as_str().to_owned(),
             destination: StoredDestination::of(&draft.destination),
+            ordering: draft.ordering.into(),
             mapping: StoredMapping::of(&draft.mapping),
             on_activate: draft.on_activate.into(),
             revision: rule.revision,
@@ -154,6 +165,7 @@ impl StoredRule {
                 rule_type: self.rule_type.into(),
                 group_id: GroupId::parse(&self.group_id)?,
                 destination: self.destination.restore()?,
+                ordering: self.ordering.into(),
                 mapping: self.mapping.restore()?,
                 on_activate: self.on_activate.into(),
             },
@@ -171,6 +183,7 @@ impl StoredIncarnation {
             rule_id: record.rule_id.as_str().to_owned(),
             group_id: record.group_id.as_str().to_owned(),
             destination: StoredDestination::of(&record.destination),
+            ordering: record.ordering.into(),
             revision: record.revision,
             mapping: StoredMapping::of(&record.mapping),
             is_retired: record.is_retired,
@@ -184,6 +197,7 @@ impl StoredIncarnation {
             rule_id: RuleId::parse(&self.rule_id)?,
             group_id: GroupId::parse(&self.group_id)?,
             destination: self.destination.restore()?,
+            ordering: self.ordering.into(),
             revision: self.revision,
             mapping: self.mapping.restore()?,
             is_retired: self.is_retired,

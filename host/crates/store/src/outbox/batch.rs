@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::intake::{Intent, Purge, RowChange};
+use super::intake::{Intent, RowChange};
+use super::jobs::Job;
 use super::{PendingEvent, Settlement};
 use crate::record::{EventKey, encode_event, encode_open_channel, event_key};
 
@@ -15,7 +16,7 @@ pub(crate) const KEY_BYTES: usize = 13;
 /// What one commit writes.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// New events, in sequence order.
+    /// New events, in the order of their positions.
     pub(crate) events: Vec<Arc<PendingEvent>>,
     /// Their rows, in key order.
     pub(crate) event_rows: Vec<(EventKey, Vec<u8>)>,
@@ -25,7 +26,11 @@ pub(crate) struct Batch {
     pub(crate) closed: Vec<u64>,
     /// In key order.
     pub(crate) settlements: Vec<Settlement>,
-    pub(crate) purge: Option<Purge>,
+    pub(crate) job: Option<Job>,
+    /// Dead letters that enter again, by number.
+    pub(crate) replayed: Vec<u64>,
+    /// Who waits for that.
+    pub(crate) replies: Vec<crossbeam_channel::Sender<()>>,
     /// The last event's position among all that were taken in, if there are any.
     pub(crate) position: Option<u64>,
     /// Whether the disk has to confirm the commit.
@@ -37,13 +42,23 @@ impl Batch {
     pub(crate) fn add_events(&mut self, intents: Vec<Intent>, position: u64) {
         for intent in intents {
             self.change_row(&intent);
-            let key = event_key(intent.incarnation, intent.slot, intent.event.sequence);
-            let record = encode_event(key, &intent.event);
+            let position = intent.position();
+            let mut entered_ms = intent.event.time_ms;
+            if let Some(replay) = intent.replay {
+                entered_ms = replay.entered_ms;
+                self.replayed.push(replay.letter);
+                self.replies.extend(replay.done);
+            }
+            let key = event_key(intent.incarnation, intent.slot, position);
+            let record = encode_event(key, entered_ms, &intent.event);
             self.events.push(Arc::new(PendingEvent {
                 incarnation: intent.incarnation,
                 slot: intent.slot,
+                position,
                 event: intent.event,
+                entered_ms,
                 bytes: row_bytes(&record),
+                appended: intent.appended,
             }));
             self.event_rows.push((key, record));
         }
@@ -73,7 +88,7 @@ impl Batch {
 
     pub(crate) fn add_settlements(&mut self, mut settlements: Vec<Settlement>) {
         settlements.sort_by_key(|settlement| {
-            (settlement.incarnation, settlement.slot, settlement.sequence)
+            (settlement.incarnation, settlement.slot, settlement.position)
         });
         self.settlements = settlements;
     }

@@ -3,7 +3,6 @@
 //! Events, open channels, settlements, tallies and the largest sequence and time change together
 //! or not at all. Tallies are written as absolute numbers, so a repeated commit counts nothing twice.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -13,20 +12,18 @@ use redb::{Database, Durability, WriteTransaction};
 
 use super::batch::{Batch, row_bytes};
 use super::dead_letter::{self, Buried, DeadLetterBook};
-use super::intake::Purge;
-use super::ledger::{Ledger, Tally};
-use super::tables::{COMMIT, EVENTS, OPEN_CHANNELS, SEQUENCE, SLOT_MAPS, TALLIES, TIME_MS};
+use super::ledger::{After, Ledger};
+use super::tables::{
+    COMMIT, EVENTS, FORGOTTEN, OPEN_CHANNELS, SEQUENCE, SLOT_MAPS, SLOTS, TALLIES, TIME_MS,
+};
 use super::{Outcome, Settlement};
 use crate::database::NUMBERS;
-use crate::record::{EventKey, decode_event, event_key, event_time_ms};
+use crate::record::{EventKey, decode_event, event_key};
 use crate::{EngineError, OpenStoreError};
 
-/// A purge removes so many events a commit, so that no commit takes seconds.
-const PURGE_EVENTS_MAX: usize = 20_000;
-
-/// From so many pending events on, commits keep the file quick to repair: a repair takes about
-/// 1.2 s per million events, and large commits hardly notice the second flush.
-const QUICK_REPAIR_EVENTS_MIN: u64 = 250_000;
+/// From so much in the file on, commits keep it quick to repair: a repair takes about 1.2 s per
+/// million events otherwise, and large commits hardly notice the second flush.
+const QUICK_REPAIR_BYTES_MIN: u64 = 48 << 20;
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +52,11 @@ impl SettledAs {
 pub(crate) struct Appended {
     pub(crate) incarnation: IncarnationId,
     pub(crate) slot: Slot,
+    pub(crate) position: u64,
+    pub(crate) entered_ms: u64,
     pub(crate) bytes: u64,
-    pub(crate) time_ms: u64,
+    /// It was a dead letter.
+    pub(crate) is_replay: bool,
 }
 
 /// An event that left the file.
@@ -64,10 +64,9 @@ pub(crate) struct Appended {
 pub(crate) struct Settled {
     pub(crate) incarnation: IncarnationId,
     pub(crate) slot: Slot,
-    pub(crate) sequence: u64,
+    pub(crate) position: u64,
     pub(crate) how: SettledAs,
     pub(crate) bytes: u64,
-    pub(crate) time_ms: u64,
 }
 
 /// What a commit changed.
@@ -76,9 +75,14 @@ pub(crate) struct Changes {
     pub(crate) appended: Vec<Appended>,
     pub(crate) settled: Vec<Settled>,
     pub(crate) dead_letters: DeadLetterBook,
-    pub(crate) forgotten: Option<IncarnationId>,
-    /// The purge of the batch is not finished.
-    pub(crate) purge_goes_on: bool,
+    /// An incarnation whose tally went to that of another one, or to the total.
+    pub(crate) forgotten: Option<(IncarnationId, Option<IncarnationId>)>,
+    /// Tallies and slots as they are then.
+    pub(crate) after: After,
+    /// Rows that the job of the batch changed.
+    pub(crate) job_rows: u64,
+    /// It is not finished.
+    pub(crate) job_goes_on: bool,
     /// Settlements of events that are not in the file: settled before, or purged.
     pub(crate) unknown_settlements: u64,
     /// Events whose record was damaged.
@@ -124,7 +128,6 @@ pub(crate) struct Commit<'a> {
     /// Its number.
     pub(crate) number: u64,
     pub(crate) now_ms: u64,
-    pub(crate) dead_letters_bytes_max: u64,
     /// Set in the first commit after a failure: events that were settled by commits which the
     /// disk never confirmed, already in the ledger.
     pub(crate) redo: Option<&'a [EventKey]>,
@@ -155,7 +158,7 @@ impl Commit<'_> {
         let mut transaction = database.begin_write()?;
         if self.batch.durable {
             transaction.set_durability(Durability::Immediate)?;
-            transaction.set_quick_repair(self.ledger.lock().pending() >= QUICK_REPAIR_EVENTS_MIN);
+            transaction.set_quick_repair(is_quick_repair(&self.ledger.lock()));
         } else {
             transaction.set_durability(Durability::None)?;
         }
@@ -169,15 +172,15 @@ impl Commit<'_> {
         };
         self.write_events(transaction, &mut changes)?;
         self.write_open_channels(transaction)?;
-        if let Some(purge) = &self.batch.purge {
-            run_purge(transaction, purge, &mut changes)?;
+        if let Some(job) = &self.batch.job {
+            job.run(transaction, &mut changes)?;
         }
-        self.write_tallies(transaction, &changes)?;
+        self.write_ledger(transaction, &mut changes)?;
         let mut numbers = transaction.open_table(NUMBERS)?;
         numbers.insert(COMMIT, self.number)?;
         if let Some(last) = self.batch.events.last() {
-            numbers.insert(SEQUENCE, last.event.sequence.0)?;
-            numbers.insert(TIME_MS, last.event.time_ms)?;
+            numbers.insert(SEQUENCE, last.position.0)?;
+            numbers.insert(TIME_MS, last.entered_ms)?;
         }
         Ok(changes)
     }
@@ -199,12 +202,14 @@ impl Commit<'_> {
             .extend(self.batch.events.iter().map(|pending| Appended {
                 incarnation: pending.incarnation,
                 slot: pending.slot,
+                position: pending.position.0,
+                entered_ms: pending.entered_ms,
                 bytes: u64::from(pending.bytes),
-                time_ms: pending.event.time_ms,
+                is_replay: pending.is_replay(),
             }));
         let mut buried = Vec::new();
         for settlement in &self.batch.settlements {
-            let key = event_key(settlement.incarnation, settlement.slot, settlement.sequence);
+            let key = event_key(settlement.incarnation, settlement.slot, settlement.position);
             match table.remove(key)? {
                 Some(record) => settle(settlement, record.value(), changes, &mut buried),
                 None => changes.unknown_settlements += 1,
@@ -212,9 +217,13 @@ impl Commit<'_> {
         }
         drop(table);
         if !buried.is_empty() {
-            let limits = (self.now_ms, self.dead_letters_bytes_max);
             changes.dead_letters =
-                dead_letter::bury(transaction, &buried, changes.dead_letters, limits)?;
+                dead_letter::bury(transaction, &buried, changes.dead_letters, self.now_ms)?;
+        }
+        let replayed = &self.batch.replayed;
+        if !replayed.is_empty() {
+            changes.dead_letters =
+                dead_letter::remove(transaction, replayed, changes.dead_letters)?;
         }
         Ok(())
     }
@@ -233,28 +242,42 @@ impl Commit<'_> {
         Ok(())
     }
 
-    fn write_tallies(
+    /// Tallies, slots, the total of the forgotten and the numbers of dead letters: what changed,
+    /// and after a failure all of it.
+    fn write_ledger(
         &self,
         transaction: &WriteTransaction,
-        changes: &Changes,
+        changes: &mut Changes,
     ) -> Result<(), EngineError> {
-        let mut tallies = {
+        let (mut rows, before) = {
             let ledger = self.ledger.lock();
-            let mut tallies = if self.redo.is_some() {
-                ledger.tallies()
-            } else {
-                BTreeMap::new()
+            changes.after = ledger.after(changes);
+            let rows = match self.redo {
+                Some(_) => ledger.everything(),
+                None => After::default(),
             };
-            tallies.extend(ledger.tallies_after(changes));
-            tallies
+            (rows, ledger.dead_letters)
         };
-        if let Some(incarnation) = changes.forgotten {
-            tallies.remove(&incarnation);
+        let after = &changes.after;
+        rows.tallies.extend(&after.tallies);
+        rows.slots.extend(&after.slots);
+        rows.forgotten = after.forgotten.or(rows.forgotten);
+        if let Some((incarnation, _)) = changes.forgotten {
+            rows.tallies.remove(&incarnation);
             transaction.open_table(TALLIES)?.remove(incarnation.0)?;
             transaction.open_table(SLOT_MAPS)?.remove(incarnation.0)?;
         }
-        write_tally_rows(transaction, tallies)
+        write_rows(transaction, &rows)?;
+        if self.redo.is_some() || changes.dead_letters != before {
+            changes.dead_letters.write(transaction)?;
+        }
+        Ok(())
     }
+}
+
+/// Whether a file with so much in it should be quick to repair.
+pub(crate) fn is_quick_repair(ledger: &Ledger) -> bool {
+    ledger.live_bytes() >= QUICK_REPAIR_BYTES_MIN
 }
 
 /// The engine may panic on a damaged page; the writer has to go on.
@@ -265,14 +288,27 @@ fn without_panic<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, 
     }
 }
 
-/// Writes tallies as they are.
-pub(crate) fn write_tally_rows(
-    transaction: &WriteTransaction,
-    tallies: impl IntoIterator<Item = (IncarnationId, Tally)>,
-) -> Result<(), EngineError> {
-    let mut table = transaction.open_table(TALLIES)?;
-    for (incarnation, tally) in tallies {
-        table.insert(incarnation.0, tally.row())?;
+/// Writes tallies and slots as they are.
+pub(crate) fn write_rows(transaction: &WriteTransaction, rows: &After) -> Result<(), EngineError> {
+    if !rows.tallies.is_empty() {
+        let mut table = transaction.open_table(TALLIES)?;
+        for (incarnation, tally) in &rows.tallies {
+            table.insert(incarnation.0, tally.row())?;
+        }
+    }
+    if !rows.slots.is_empty() {
+        let mut table = transaction.open_table(SLOTS)?;
+        for ((incarnation, slot), sums) in &rows.slots {
+            let key = (incarnation.0, slot.0);
+            if sums.events == 0 {
+                table.remove(key)?;
+            } else {
+                table.insert(key, sums.row(*incarnation, *slot))?;
+            }
+        }
+    }
+    if let Some(tally) = &rows.forgotten {
+        transaction.open_table(FORGOTTEN)?.insert((), tally.row())?;
     }
     Ok(())
 }
@@ -284,7 +320,7 @@ fn settle<'a>(
     changes: &mut Changes,
     buried: &mut Vec<Buried<'a>>,
 ) {
-    let key = event_key(settlement.incarnation, settlement.slot, settlement.sequence);
+    let key = event_key(settlement.incarnation, settlement.slot, settlement.position);
     let mut how = SettledAs::of(&settlement.outcome);
     if let Outcome::Buried(burial) = &settlement.outcome {
         if decode_event(key, record).is_ok() {
@@ -301,37 +337,17 @@ fn settle<'a>(
     changes.settled.push(settled(key, record, how));
 }
 
-fn settled((incarnation, slot, sequence): EventKey, record: &[u8], how: SettledAs) -> Settled {
+/// The event in the row `key`, which left.
+pub(crate) fn settled(
+    (incarnation, slot, position): EventKey,
+    record: &[u8],
+    how: SettledAs,
+) -> Settled {
     Settled {
         incarnation: IncarnationId(incarnation),
         slot: Slot(slot),
-        sequence,
+        position,
         how,
         bytes: u64::from(row_bytes(record)),
-        time_ms: event_time_ms(record),
     }
-}
-
-fn run_purge(
-    transaction: &WriteTransaction,
-    purge: &Purge,
-    changes: &mut Changes,
-) -> Result<(), EngineError> {
-    let incarnation = purge.incarnation.0;
-    let mut table = transaction.open_table(EVENTS)?;
-    let range = (incarnation, 0, 0)..=(incarnation, u8::MAX, u64::MAX);
-    let mut count = 0;
-    for row in table
-        .extract_from_if(range, |_, _| true)?
-        .take(PURGE_EVENTS_MAX)
-    {
-        let (key, record) = row?;
-        changes
-            .settled
-            .push(settled(key.value(), record.value(), SettledAs::Discarded));
-        count += 1;
-    }
-    changes.purge_goes_on = count == PURGE_EVENTS_MAX;
-    changes.forgotten = (purge.forget && !changes.purge_goes_on).then_some(purge.incarnation);
-    Ok(())
 }

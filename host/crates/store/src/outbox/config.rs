@@ -16,7 +16,7 @@ pub struct OutboxConfig {
     pub commit_interval: Duration,
     /// Events that wait for their commit; above it, CONNECTs are refused.
     pub uncommitted_events_max: usize,
-    /// Dead letters; above it, the oldest are dropped.
+    /// Dead letters; above it, [`Outbox::dead_letters_room`](super::Outbox::dead_letters_room) says no and burials wait.
     pub dead_letters_bytes_max: u64,
 }
 

@@ -1,11 +1,14 @@
-//! Events that could not be mapped or sent, kept until their table is full: then the oldest go.
+//! Events that could not be mapped or sent: how they are stored, and how much of them there is.
+//!
+//! None is ever dropped to make room. Whoever buries asks for room before, and waits if there is none.
 
 use domain::{IncarnationId, PluginDigest, RuleId, Slot, StatusEvent};
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::tables::DEAD_LETTERS;
+use super::tables::{DEAD_LETTER_BYTES, DEAD_LETTER_COUNT, DEAD_LETTER_NEXT, DEAD_LETTERS};
 use crate::EngineError;
+use crate::database::{NUMBERS, read_number};
 use crate::mirror::mirror;
 use crate::record::{DamagedRecord, EventKey, append_postcard, decode_event, seal, unseal};
 
@@ -81,28 +84,52 @@ struct StoredDeadLetter<'a> {
     event: &'a [u8],
 }
 
-/// How full the table is.
+/// How full the table is. Stored, so that opening a file need not read its dead letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeadLetterBook {
     /// The next number.
     pub(crate) next_id: u64,
     pub(crate) count: u64,
     pub(crate) bytes: u64,
-    /// Dead letters that this process dropped to make room.
-    pub(crate) dropped: u64,
 }
 
-/// Reads how full the table is.
-pub(crate) fn survey(database: &Database) -> Result<DeadLetterBook, EngineError> {
-    let mut book = DeadLetterBook::default();
-    let table = database.begin_read()?.open_table(DEAD_LETTERS)?;
-    for row in table.iter()? {
-        let (id, record) = row?;
-        book.next_id = id.value() + 1;
-        book.count += 1;
-        book.bytes += stored_bytes(record.value());
+impl DeadLetterBook {
+    /// Reads the stored numbers.
+    pub(crate) fn read(database: &Database) -> Result<Self, EngineError> {
+        let number = |name| read_number(database, name).map(Option::unwrap_or_default);
+        Ok(Self {
+            next_id: number(DEAD_LETTER_NEXT)?,
+            count: number(DEAD_LETTER_COUNT)?,
+            bytes: number(DEAD_LETTER_BYTES)?,
+        })
     }
-    Ok(book)
+
+    /// Counts the dead letters anew; numbers are never given again.
+    pub(crate) fn count(
+        table: &impl ReadableTable<u64, &'static [u8]>,
+        next_id: u64,
+    ) -> Result<Self, EngineError> {
+        let mut book = Self {
+            next_id,
+            ..Self::default()
+        };
+        for row in table.iter()? {
+            let (id, record) = row?;
+            book.next_id = book.next_id.max(id.value().saturating_add(1));
+            book.count += 1;
+            book.bytes += stored_bytes(record.value());
+        }
+        Ok(book)
+    }
+
+    /// Stores the numbers.
+    pub(crate) fn write(&self, transaction: &WriteTransaction) -> Result<(), EngineError> {
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        numbers.insert(DEAD_LETTER_NEXT, self.next_id)?;
+        numbers.insert(DEAD_LETTER_COUNT, self.count)?;
+        numbers.insert(DEAD_LETTER_BYTES, self.bytes)?;
+        Ok(())
+    }
 }
 
 /// An event and its burial, still as bytes.
@@ -112,12 +139,12 @@ pub(crate) struct Buried<'a> {
     pub(crate) burial: &'a Burial,
 }
 
-/// Stores `buried` and drops the oldest while all together take more than `bytes_max`.
+/// Stores `buried`.
 pub(crate) fn bury(
     transaction: &WriteTransaction,
     buried: &[Buried<'_>],
     mut book: DeadLetterBook,
-    (at_ms, bytes_max): (u64, u64),
+    at_ms: u64,
 ) -> Result<DeadLetterBook, EngineError> {
     let mut table = transaction.open_table(DEAD_LETTERS)?;
     for letter in buried {
@@ -127,33 +154,23 @@ pub(crate) fn bury(
         book.count += 1;
         book.bytes += stored_bytes(&record);
     }
-    while book.bytes > bytes_max {
-        let Some((_, record)) = table.pop_first()? else {
-            break;
-        };
-        book.bytes = book.bytes.saturating_sub(stored_bytes(record.value()));
-        book.count = book.count.saturating_sub(1);
-        book.dropped += 1;
-    }
     Ok(book)
 }
 
-/// The newest `limit` dead letters, newest first, and how many of them were damaged and left out.
-pub(crate) fn newest(
-    database: &Database,
-    limit: usize,
-) -> Result<(Vec<DeadLetter>, u64), EngineError> {
-    let table = database.begin_read()?.open_table(DEAD_LETTERS)?;
-    let mut letters = Vec::new();
-    let mut damaged = 0;
-    for row in table.iter()?.rev().take(limit) {
-        let (id, record) = row?;
-        match decode(id.value(), record.value()) {
-            Ok(letter) => letters.push(letter),
-            Err(DamagedRecord) => damaged += 1,
+/// Removes the dead letters with these numbers, as far as they are there.
+pub(crate) fn remove(
+    transaction: &WriteTransaction,
+    ids: &[u64],
+    mut book: DeadLetterBook,
+) -> Result<DeadLetterBook, EngineError> {
+    let mut table = transaction.open_table(DEAD_LETTERS)?;
+    for id in ids {
+        if let Some(record) = table.remove(id)? {
+            book.count = book.count.saturating_sub(1);
+            book.bytes = book.bytes.saturating_sub(stored_bytes(record.value()));
         }
     }
-    Ok((letters, damaged))
+    Ok(book)
 }
 
 /// The record and its key.
@@ -182,11 +199,12 @@ fn encode(id: u64, letter: &Buried<'_>, at_ms: u64) -> Vec<u8> {
     seal(record_key(id), append_postcard(vec![0; 4], &stored))
 }
 
-fn decode(id: u64, record: &[u8]) -> Result<DeadLetter, DamagedRecord> {
+/// Reads the dead letter with this number.
+pub(crate) fn decode(id: u64, record: &[u8]) -> Result<DeadLetter, DamagedRecord> {
     let body = unseal(record_key(id), record)?;
     let stored: StoredDeadLetter<'_> = postcard::from_bytes(body).map_err(|_| DamagedRecord)?;
     let (incarnation, slot, _) = stored.key;
-    let event = decode_event(stored.key, stored.event)?;
+    let event = decode_event(stored.key, stored.event)?.event;
     Ok(DeadLetter {
         id,
         incarnation: IncarnationId(incarnation),

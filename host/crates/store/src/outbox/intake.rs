@@ -4,15 +4,13 @@
 //! commits. Everything under the lock takes constant time and never waits for the disk.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
-use domain::{
-    ChannelFacts, CloseReason, EventId, EventType, IncarnationId, RefuseConnectError, Sequence,
-    Slot, StatusEvent, Synthetic,
-};
+use domain::{IncarnationId, RefuseConnectError, Sequence, Slot, StatusEvent};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::jobs::Job;
+use super::stamper::Stamper;
 use super::{OutboxConfig, Settlement};
 
 /// What an event that is not encoded yet counts as. Typical events take 130 to 200 bytes with
@@ -33,6 +31,31 @@ pub(crate) struct Intent {
     pub(crate) slot: Slot,
     pub(crate) event: StatusEvent,
     pub(crate) row: RowChange,
+    /// When it was taken in.
+    pub(crate) appended: Option<Instant>,
+    /// Set if it is a dead letter that enters again.
+    pub(crate) replay: Option<Replay>,
+}
+
+/// How a dead letter enters again.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// Its number: it is removed in the same commit.
+    pub(crate) letter: u64,
+    /// Larger than the event's own sequence.
+    pub(crate) position: Sequence,
+    /// UNIX milliseconds.
+    pub(crate) entered_ms: u64,
+    /// In the last one of a call: gets a word when it is committed.
+    pub(crate) done: Option<crossbeam_channel::Sender<()>>,
+}
+
+impl Intent {
+    pub(crate) fn position(&self) -> Sequence {
+        self.replay
+            .as_ref()
+            .map_or(self.event.sequence, |replay| replay.position)
+    }
 }
 
 /// What an event does to the table of open channels.
@@ -44,75 +67,6 @@ pub(crate) enum RowChange {
     Keep,
     /// The channel that opened with this sequence is closed.
     Remove(Sequence),
-}
-
-/// What an event is, beside its stamp and its channel.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EventKind {
-    pub(crate) event_type: EventType,
-    pub(crate) reason: Option<CloseReason>,
-    pub(crate) synthetic: Option<Synthetic>,
-    /// `None`: now.
-    pub(crate) connected_at_ms: Option<u64>,
-}
-
-/// Gives sequence, time and id. Neither sequence nor time ever goes back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stamper {
-    /// The largest sequence given.
-    pub(crate) sequence: u64,
-    /// The largest time given, UNIX milliseconds.
-    pub(crate) time_ms: u64,
-}
-
-impl Stamper {
-    pub(crate) fn stamp(
-        &mut self,
-        now_ms: u64,
-        channel: &Arc<ChannelFacts>,
-        kind: EventKind,
-    ) -> StatusEvent {
-        self.sequence += 1;
-        self.time_ms = self.time_ms.max(now_ms);
-        StatusEvent {
-            event_id: EventId::at(self.time_ms),
-            event_type: kind.event_type,
-            time_ms: self.time_ms,
-            sequence: Sequence(self.sequence),
-            reason: kind.reason,
-            synthetic: kind.synthetic,
-            connected_at_ms: kind.connected_at_ms.unwrap_or(self.time_ms),
-            channel: Arc::clone(channel),
-        }
-    }
-}
-
-/// A removal of everything that an incarnation has pending.
-#[derive(Debug)]
-pub(crate) struct Purge {
-    pub(crate) incarnation: IncarnationId,
-    /// Also its tally and slot map.
-    pub(crate) forget: bool,
-    /// Events and settlements that were taken in before it and are not committed yet.
-    pub(crate) events_ahead: usize,
-    pub(crate) settlements_ahead: usize,
-    /// Removed by earlier commits of this purge.
-    pub(crate) removed: u64,
-    /// Gets the number of removed events.
-    pub(crate) reply: crossbeam_channel::Sender<u64>,
-}
-
-impl Purge {
-    /// Whether everything that came before it is committed.
-    pub(crate) fn is_next(&self) -> bool {
-        self.events_ahead == 0 && self.settlements_ahead == 0
-    }
-
-    /// So many events and settlements went into a commit.
-    pub(crate) fn advance(&mut self, events: usize, settlements: usize) {
-        self.events_ahead = self.events_ahead.saturating_sub(events);
-        self.settlements_ahead = self.settlements_ahead.saturating_sub(settlements);
-    }
 }
 
 /// How far the outbox is in its life.
@@ -134,7 +88,9 @@ pub(crate) struct Intake {
     pub(crate) queue_since: Option<Instant>,
     pub(crate) settlements: Vec<Settlement>,
     pub(crate) settlements_since: Option<Instant>,
-    pub(crate) purges: VecDeque<Purge>,
+    pub(crate) jobs: VecDeque<Job>,
+    /// What the events of the running commit do to the table of open channels.
+    pub(crate) committing: Vec<(Sequence, RowChange)>,
     pub(crate) phase: Phase,
     /// The last commit failed; it is tried again.
     pub(crate) failed: bool,
@@ -160,7 +116,8 @@ impl Intake {
             queue_since: None,
             settlements: Vec::new(),
             settlements_since: None,
-            purges: VecDeque::new(),
+            jobs: VecDeque::new(),
+            committing: Vec::new(),
             phase: Phase::Open,
             failed: false,
             appended: 0,
@@ -183,10 +140,25 @@ impl Intake {
         self.bytes
     }
 
+    /// Stored bytes and reservations of one incarnation.
+    pub(crate) fn share(&self, incarnation: IncarnationId) -> u64 {
+        self.shares.get(&incarnation).copied().unwrap_or(0)
+    }
+
     pub(crate) fn reserve(
         &mut self,
         config: &OutboxConfig,
         incarnation: IncarnationId,
+    ) -> Result<(), RefuseConnectError> {
+        self.reserve_events(config, incarnation, EVENTS_PER_CHANNEL)
+    }
+
+    /// Reserves room for `count` events.
+    pub(crate) fn reserve_events(
+        &mut self,
+        config: &OutboxConfig,
+        incarnation: IncarnationId,
+        count: u64,
     ) -> Result<(), RefuseConnectError> {
         if self.phase != Phase::Open {
             return Err(RefuseConnectError::ShuttingDown);
@@ -197,9 +169,8 @@ impl Intake {
         if self.uncommitted() >= u64::try_from(config.uncommitted_events_max).unwrap_or(u64::MAX) {
             return Err(RefuseConnectError::RecorderFull);
         }
-        let wanted = EVENTS_PER_CHANNEL * EVENT_BYTES_RESERVED;
-        let share = self.shares.get(&incarnation).copied().unwrap_or(0);
-        if share + wanted > config.share_bytes_max {
+        let wanted = count * EVENT_BYTES_RESERVED;
+        if self.share(incarnation) + wanted > config.share_bytes_max {
             return Err(RefuseConnectError::ShareFull);
         }
         if self.bytes + wanted > config.bytes_max {
@@ -209,8 +180,29 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether the channel that opened with this sequence is open, if an event that is not committed yet says so.
+    pub(crate) fn is_open(&self, opened: Sequence) -> Option<bool> {
+        let queued = self
+            .queue
+            .iter()
+            .map(|intent| (intent.event.sequence, intent.row));
+        // The last word counts.
+        queued
+            .rev()
+            .chain(self.committing.iter().rev().copied())
+            .find_map(|(sequence, row)| match row {
+                RowChange::Put if sequence == opened => Some(true),
+                RowChange::Remove(closed) if closed == opened => Some(false),
+                RowChange::Put | RowChange::Keep | RowChange::Remove(_) => None,
+            })
+    }
+
     pub(crate) fn release(&mut self, incarnation: IncarnationId) {
-        self.shrink(incarnation, EVENTS_PER_CHANNEL * EVENT_BYTES_RESERVED);
+        self.release_events(incarnation, EVENTS_PER_CHANNEL);
+    }
+
+    pub(crate) fn release_events(&mut self, incarnation: IncarnationId, count: u64) {
+        self.shrink(incarnation, count * EVENT_BYTES_RESERVED);
     }
 
     /// Takes an event in; tells whether the writer has to be woken.
@@ -220,6 +212,8 @@ impl Intake {
     pub(crate) fn append(&mut self, intent: Intent) -> bool {
         match intent.row {
             RowChange::Put => {}
+            // A replay was reserved.
+            RowChange::Keep if intent.replay.is_some() => {}
             RowChange::Keep => self.grow(intent.incarnation, EVENT_BYTES_RESERVED),
             RowChange::Remove(_) => self.shrink(intent.incarnation, EVENT_BYTES_RESERVED),
         }
@@ -262,6 +256,14 @@ impl Intake {
                 // Whoever asked may have gone.
                 let _: Result<(), bool> = waiter.send(true);
             }
+        }
+    }
+
+    /// The outbox ended: whoever waits for a job or a replay sees that no answer comes.
+    pub(crate) fn drop_callers(&mut self) {
+        self.jobs.clear();
+        for intent in &mut self.queue {
+            intent.replay = None;
         }
     }
 

@@ -1,119 +1,93 @@
-//! What became of the events of each incarnation, as of the last commit.
+//! What became of the events of each incarnation, and what each slot has pending, as of the last commit.
 //!
-//! recorded + replayed = delivered + skipped + buried + expired + discarded + pending, always: the
-//! tallies are written in the commit that changes them, and pending is what is in the file. The
-//! writer changes the ledger after each commit; everybody else only reads it.
+//! recorded + replayed = delivered + skipped + buried + expired + discarded + pending, always: all
+//! of it is written in the commit that changes it, so that opening a file reads these rows and
+//! not its events. The writer changes the ledger after each commit; everybody else only reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{IncarnationId, Slot};
 
 use super::IncarnationCounts;
-use super::commit::{Appended, Changes, Settled, SettledAs};
+use super::commit::{Appended, Changes};
 use super::dead_letter::DeadLetterBook;
-use super::tables::TallyRow;
+use super::slot_sums::{Head, SlotSums};
+use super::tally::Tally;
 
-/// The part of the counts that is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) recorded: u64,
-    pub(crate) replayed: u64,
-    pub(crate) delivered: u64,
-    pub(crate) skipped: u64,
-    pub(crate) buried: u64,
-    pub(crate) expired: u64,
-    pub(crate) discarded: u64,
-}
+/// A slot of an incarnation.
+pub(crate) type SlotKey = (IncarnationId, Slot);
 
-impl Tally {
-    pub(crate) fn from_row(row: TallyRow) -> Self {
-        let (recorded, replayed, delivered, skipped, buried, expired, discarded) = row;
-        Self {
-            recorded,
-            replayed,
-            delivered,
-            skipped,
-            buried,
-            expired,
-            discarded,
-        }
-    }
-
-    pub(crate) fn row(&self) -> TallyRow {
-        (
-            self.recorded,
-            self.replayed,
-            self.delivered,
-            self.skipped,
-            self.buried,
-            self.expired,
-            self.discarded,
-        )
-    }
-
-    pub(crate) fn settle(&mut self, how: SettledAs) {
-        let count = match how {
-            SettledAs::Delivered => &mut self.delivered,
-            SettledAs::Skipped => &mut self.skipped,
-            SettledAs::Expired => &mut self.expired,
-            SettledAs::Discarded => &mut self.discarded,
-            SettledAs::Buried => &mut self.buried,
-        };
-        *count += 1;
-    }
-
-    /// What entered less what left.
-    pub(crate) fn pending(&self) -> u64 {
-        (self.recorded + self.replayed).saturating_sub(
-            self.delivered + self.skipped + self.buried + self.expired + self.discarded,
-        )
-    }
+#[derive(Clone, Copy, Debug, Default)]
+struct SlotState {
+    sums: SlotSums,
+    head: Head,
 }
 
 /// The events of one incarnation.
 #[derive(Debug)]
 struct Account {
     tally: Tally,
-    pending: u64,
-    pending_bytes: u64,
-    /// Pending events of each of the 256 slots.
-    slots: Vec<u64>,
+    /// Over all slots.
+    sums: SlotSums,
+    /// All 256.
+    slots: Vec<SlotState>,
 }
 
 impl Account {
     fn new(tally: Tally) -> Self {
         Self {
             tally,
-            pending: 0,
-            pending_bytes: 0,
-            slots: vec![0; Slot::COUNT],
+            sums: SlotSums::default(),
+            slots: vec![SlotState::default(); Slot::COUNT],
         }
     }
 
-    fn add(&mut self, slot: Slot, bytes: u64) {
-        self.pending += 1;
-        self.pending_bytes += bytes;
-        if let Some(count) = self.slots.get_mut(usize::from(slot.0)) {
-            *count += 1;
+    fn slot(&self, slot: Slot) -> SlotState {
+        self.slots
+            .get(usize::from(slot.0))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn set_slot(&mut self, slot: Slot, sums: SlotSums) {
+        let Some(state) = self.slots.get_mut(usize::from(slot.0)) else {
+            return;
+        };
+        self.sums.subtract(state.sums);
+        self.sums.add(sums);
+        state.sums = sums;
+        if sums.events == 0 {
+            state.head = Head::Empty;
+        } else if state.head == Head::Empty {
+            state.head = Head::Unknown;
         }
     }
 
-    fn subtract(&mut self, slot: Slot, bytes: u64) {
-        self.pending = self.pending.saturating_sub(1);
-        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-        if let Some(count) = self.slots.get_mut(usize::from(slot.0)) {
-            *count = count.saturating_sub(1);
-        }
+    fn head_mut(&mut self, slot: Slot) -> Option<&mut Head> {
+        self.slots
+            .get_mut(usize::from(slot.0))
+            .map(|state| &mut state.head)
     }
 }
 
-/// The accounts of all incarnations, and how old what is pending is.
+/// Numbers as they will be after a commit, of what it touches.
+#[derive(Debug, Default)]
+pub(crate) struct After {
+    pub(crate) tallies: BTreeMap<IncarnationId, Tally>,
+    pub(crate) slots: BTreeMap<SlotKey, SlotSums>,
+    /// Set if an incarnation is forgotten into the total.
+    pub(crate) forgotten: Option<Tally>,
+}
+
+/// The accounts of all incarnations.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     accounts: BTreeMap<IncarnationId, Account>,
-    /// Pending events by the second they happened in: at most one entry a second of backlog.
-    ages: BTreeMap<u64, u64>,
+    /// The sum of forgotten rules.
+    forgotten: Tally,
     pub(crate) dead_letters: DeadLetterBook,
+    /// Grows with each commit.
+    version: u64,
 }
 
 impl Ledger {
@@ -122,71 +96,100 @@ impl Ledger {
         self.account(incarnation).tally = tally;
     }
 
-    /// Takes over a stored event, already in its tally.
-    pub(crate) fn restore_event(&mut self, event: Appended) {
-        *self.ages.entry(event.time_ms / 1000).or_insert(0) += 1;
-        self.account(event.incarnation).add(event.slot, event.bytes);
+    /// Takes over the stored total of forgotten rules.
+    pub(crate) fn restore_forgotten(&mut self, tally: Tally) {
+        self.forgotten = tally;
     }
 
-    /// The tallies as they will be after `changes`, of the incarnations that they touch.
-    pub(crate) fn tallies_after(&self, changes: &Changes) -> BTreeMap<IncarnationId, Tally> {
-        let mut tallies = BTreeMap::new();
-        let before = |incarnation| {
-            self.accounts
-                .get(&incarnation)
-                .map(|account| account.tally)
-                .unwrap_or_default()
-        };
+    /// Takes over what a slot has pending.
+    pub(crate) fn restore_slot(&mut self, (incarnation, slot): SlotKey, sums: SlotSums) {
+        self.account(incarnation).set_slot(slot, sums);
+    }
+
+    /// The numbers after `changes`, of what they touch.
+    pub(crate) fn after(&self, changes: &Changes) -> After {
+        let mut after = After::default();
         for event in &changes.appended {
-            let tally = tallies
-                .entry(event.incarnation)
-                .or_insert_with(|| before(event.incarnation));
-            tally.recorded += 1;
+            let (tally, slot) = self.touched(&mut after, (event.incarnation, event.slot));
+            tally.enter(event.is_replay);
+            slot.add(SlotSums::of(event.bytes));
         }
         for event in &changes.settled {
-            tallies
-                .entry(event.incarnation)
-                .or_insert_with(|| before(event.incarnation))
-                .settle(event.how);
+            let (tally, slot) = self.touched(&mut after, (event.incarnation, event.slot));
+            tally.settle(event.how);
+            slot.subtract(SlotSums::of(event.bytes));
         }
-        tallies
+        if let Some((incarnation, into)) = changes.forgotten {
+            let tally = after.tallies.remove(&incarnation);
+            let tally = tally.unwrap_or_else(|| self.tally(incarnation));
+            if let Some(into) = into {
+                let sum = after.tallies.entry(into);
+                sum.or_insert_with(|| self.tally(into)).add(&tally);
+            } else {
+                let mut sum = self.forgotten;
+                sum.add(&tally);
+                after.forgotten = Some(sum);
+            }
+        }
+        after
     }
 
-    /// Everything stored, to be written again after a failure.
-    pub(crate) fn tallies(&self) -> BTreeMap<IncarnationId, Tally> {
-        self.accounts
-            .iter()
-            .map(|(incarnation, account)| (*incarnation, account.tally))
-            .collect()
+    fn touched<'a>(&self, after: &'a mut After, key: SlotKey) -> (&'a mut Tally, &'a mut SlotSums) {
+        let (incarnation, slot) = key;
+        let tally = after
+            .tallies
+            .entry(incarnation)
+            .or_insert_with(|| self.tally(incarnation));
+        let sums = after.slots.entry(key).or_insert_with(|| {
+            self.accounts
+                .get(&incarnation)
+                .map(|account| account.slot(slot).sums)
+                .unwrap_or_default()
+        });
+        (tally, sums)
+    }
+
+    /// Everything that is stored, to be written again after a failure, empty slots included.
+    pub(crate) fn everything(&self) -> After {
+        let tallies = self.accounts.iter();
+        let slots = self.accounts.iter().flat_map(|(incarnation, account)| {
+            Slot::all().map(|slot| ((*incarnation, slot), account.slot(slot).sums))
+        });
+        After {
+            tallies: tallies
+                .map(|(incarnation, account)| (*incarnation, account.tally))
+                .collect(),
+            slots: slots.collect(),
+            forgotten: Some(self.forgotten),
+        }
     }
 
     /// `changes` are committed.
     pub(crate) fn apply(&mut self, changes: &Changes) {
-        for (incarnation, tally) in self.tallies_after(changes) {
-            self.account(incarnation).tally = tally;
+        for event in &changes.settled {
+            if let Some(head) = self.account(event.incarnation).head_mut(event.slot) {
+                head.settled(event.position);
+            }
         }
         for event in &changes.appended {
-            self.restore_event(*event);
+            if let Some(head) = self.account(event.incarnation).head_mut(event.slot) {
+                head.appended(event.position, event.entered_ms);
+            }
         }
-        for event in &changes.settled {
-            self.subtract(event);
+        for (incarnation, tally) in &changes.after.tallies {
+            self.account(*incarnation).tally = *tally;
         }
-        if let Some(incarnation) = changes.forgotten {
+        for ((incarnation, slot), sums) in &changes.after.slots {
+            self.account(*incarnation).set_slot(*slot, *sums);
+        }
+        if let Some(forgotten) = changes.after.forgotten {
+            self.forgotten = forgotten;
+        }
+        if let Some((incarnation, _)) = changes.forgotten {
             self.accounts.remove(&incarnation);
         }
         self.dead_letters = changes.dead_letters;
-    }
-
-    fn subtract(&mut self, event: &Settled) {
-        let second = event.time_ms / 1000;
-        if let Some(count) = self.ages.get_mut(&second) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.ages.remove(&second);
-            }
-        }
-        self.account(event.incarnation)
-            .subtract(event.slot, event.bytes);
+        self.version += 1;
     }
 
     fn account(&mut self, incarnation: IncarnationId) -> &mut Account {
@@ -195,20 +198,24 @@ impl Ledger {
             .or_insert_with(|| Account::new(Tally::default()))
     }
 
+    fn tally(&self, incarnation: IncarnationId) -> Tally {
+        self.accounts
+            .get(&incarnation)
+            .map(|account| account.tally)
+            .unwrap_or_default()
+    }
+
     pub(crate) fn counts(&self, incarnation: IncarnationId) -> IncarnationCounts {
         self.accounts
             .get(&incarnation)
-            .map_or_else(IncarnationCounts::default, |account| IncarnationCounts {
-                recorded: account.tally.recorded,
-                replayed: account.tally.replayed,
-                delivered: account.tally.delivered,
-                skipped: account.tally.skipped,
-                buried: account.tally.buried,
-                expired: account.tally.expired,
-                discarded: account.tally.discarded,
-                pending: account.pending,
-                pending_bytes: account.pending_bytes,
+            .map_or_else(IncarnationCounts::default, |account| {
+                let sums = account.sums;
+                account.tally.counts(sums.events, sums.bytes)
             })
+    }
+
+    pub(crate) fn forgotten_counts(&self) -> IncarnationCounts {
+        self.forgotten.counts(0, 0)
     }
 
     pub(crate) fn pending_slots(&self, incarnation: IncarnationId) -> Vec<(Slot, u64)> {
@@ -216,9 +223,8 @@ impl Ledger {
             .get(&incarnation)
             .map_or_else(Vec::new, |account| {
                 Slot::all()
-                    .zip(&account.slots)
-                    .filter(|(_, count)| **count > 0)
-                    .map(|(slot, count)| (slot, *count))
+                    .map(|slot| (slot, account.slot(slot).sums.events))
+                    .filter(|(_, count)| *count > 0)
                     .collect()
             })
     }
@@ -229,35 +235,108 @@ impl Ledger {
 
     /// Pending events of all incarnations.
     pub(crate) fn pending(&self) -> u64 {
-        self.accounts.values().map(|account| account.pending).sum()
+        let accounts = self.accounts.values();
+        accounts.map(|account| account.sums.events).sum()
     }
 
     /// Pending bytes of all incarnations.
     pub(crate) fn pending_bytes(&self) -> u64 {
-        self.accounts
-            .values()
-            .map(|account| account.pending_bytes)
-            .sum()
+        let accounts = self.accounts.values();
+        accounts.map(|account| account.sums.bytes).sum()
+    }
+
+    /// Pending events and dead letters: what the file has to hold, apart from open channels.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.pending_bytes() + self.dead_letters.bytes
     }
 
     /// Pending bytes of each incarnation that has any.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (IncarnationId, u64)> {
         self.accounts
             .iter()
-            .map(|(incarnation, account)| (*incarnation, account.pending_bytes))
+            .map(|(incarnation, account)| (*incarnation, account.sums.bytes))
+            .filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// When the oldest pending event happened, to the second, UNIX milliseconds.
+    /// When the oldest pending event entered, as far as the heads are known; a head that is gone
+    /// counts until its successor is known.
     pub(crate) fn oldest_time_ms(&self) -> Option<u64> {
-        self.ages.first_key_value().map(|(second, _)| second * 1000)
+        let slots = self.accounts.values().flat_map(|account| &account.slots);
+        slots.filter_map(|state| state.head.entered_ms()).min()
     }
 
-    /// Incarnations whose stored tally does not fit what is in the file: (tally, file).
-    pub(crate) fn mismatches(&self) -> Vec<(IncarnationId, u64, u64)> {
+    /// Slots whose first event is not known, and the version that this was seen in.
+    pub(crate) fn unknown_heads(&self) -> (u64, Vec<SlotKey>) {
+        let mut unknown = Vec::new();
+        for (incarnation, account) in &self.accounts {
+            for (slot, state) in Slot::all().zip(&account.slots) {
+                if state.head.is_unknown() {
+                    unknown.push((*incarnation, slot));
+                }
+            }
+        }
+        (self.version, unknown)
+    }
+
+    /// The first event of a slot was read when the ledger had `version`.
+    pub(crate) fn set_head(
+        &mut self,
+        version: u64,
+        (incarnation, slot): SlotKey,
+        first: &Appended,
+    ) {
+        // A commit since then may have settled it already: then it is only a lower bound.
+        let is_current = version == self.version;
+        let account = self.accounts.get_mut(&incarnation);
+        if let Some(head) = account.and_then(|account| account.head_mut(slot)) {
+            head.read(first.position, first.entered_ms, is_current);
+        }
+    }
+
+    /// Makes the sums of all tallies hold for what is pending; returns the incarnations whose did
+    /// not: (incarnation, pending by the tally, pending by the slots).
+    pub(crate) fn reconcile(&mut self) -> Vec<(IncarnationId, u64, u64)> {
+        let mut mended = Vec::new();
+        for (incarnation, account) in &mut self.accounts {
+            let (tally, slots) = (account.tally.pending(), account.sums.events);
+            if tally != slots {
+                account.tally.reconcile(slots);
+                mended.push((*incarnation, tally, slots));
+            }
+        }
+        mended
+    }
+
+    /// What all slots of an incarnation have pending.
+    pub(crate) fn slots(&self, incarnation: IncarnationId) -> Vec<SlotSums> {
+        self.accounts.get(&incarnation).map_or_else(
+            || vec![SlotSums::default(); Slot::COUNT],
+            |account| account.slots.iter().map(|state| state.sums).collect(),
+        )
+    }
+
+    /// Incarnations whose tally and slots differ.
+    pub(crate) fn unbalanced(&self) -> BTreeSet<IncarnationId> {
         self.accounts
             .iter()
-            .map(|(incarnation, account)| (*incarnation, account.tally.pending(), account.pending))
-            .filter(|(_, tally, file)| tally != file)
+            .filter(|(_, account)| account.tally.pending() != account.sums.events)
+            .map(|(incarnation, _)| *incarnation)
             .collect()
+    }
+
+    /// Forgets what the slots of an incarnation have, before they are counted anew.
+    pub(crate) fn clear_slots(&mut self, incarnation: IncarnationId) {
+        let account = self.account(incarnation);
+        for slot in Slot::all() {
+            account.set_slot(slot, SlotSums::default());
+        }
+    }
+
+    /// Takes over one stored event.
+    pub(crate) fn restore_event(&mut self, key: SlotKey, bytes: u64) {
+        let account = self.account(key.0);
+        let mut sums = account.slot(key.1).sums;
+        sums.add(SlotSums::of(bytes));
+        account.set_slot(key.1, sums);
     }
 }

@@ -3,8 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use redb::ReadableDatabase;
+
 use super::Shared;
 use super::commit::Changes;
+use super::compaction::file_bytes;
+use super::tables::EVENTS;
+use super::take::first_row;
 
 /// What became of the events of an incarnation:
 /// recorded + replayed = delivered + skipped + buried + expired + discarded + pending.
@@ -37,7 +42,7 @@ pub struct OutboxStats {
     pub bytes: u64,
     /// Pending events, uncommitted ones, and what open channels owe: what the limits are about.
     pub reserved_bytes: u64,
-    /// When the oldest pending event happened, to the second: UNIX milliseconds.
+    /// When the oldest pending event entered: UNIX milliseconds. While the file cannot be read, at the latest.
     pub oldest_time_ms: Option<u64>,
     /// Events that wait for their commit.
     pub uncommitted: u64,
@@ -61,8 +66,14 @@ pub struct OutboxStats {
     pub dead_letters: u64,
     /// What they take there.
     pub dead_letter_bytes: u64,
-    /// Dead letters that were dropped since the start to make room.
-    pub dead_letters_dropped: u64,
+    /// From there on burials wait.
+    pub dead_letter_bytes_max: u64,
+    /// Size of the file.
+    pub file_bytes: u64,
+    /// How often disk space was given back since the start.
+    pub compactions: u64,
+    /// How often the clock was set back by more than a second, since the start.
+    pub clock_steps: u64,
 }
 
 /// Counters that the writer changes.
@@ -73,6 +84,7 @@ pub(crate) struct Meters {
     pub(crate) commit_failures: AtomicU64,
     pub(crate) damaged_events: AtomicU64,
     unknown_settlements: AtomicU64,
+    compactions: AtomicU64,
 }
 
 impl Meters {
@@ -83,6 +95,7 @@ impl Meters {
             commit_failures: AtomicU64::new(0),
             damaged_events: AtomicU64::new(damaged_events),
             unknown_settlements: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
         }
     }
 
@@ -90,6 +103,10 @@ impl Meters {
         self.commits.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn compacted(&self) {
+        self.compactions.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn changes(&self, changes: &Changes) {
@@ -110,15 +127,18 @@ pub(crate) fn stats(shared: &Shared) -> OutboxStats {
         stats.unmatched_events = intake.unmatched_events;
         stats.late_events = intake.late_events;
         stats.failed = intake.failed;
+        stats.clock_steps = intake.stamper.clock_steps();
     }
+    read_heads(shared);
     {
         let ledger = shared.ledger.lock();
         stats.bytes = ledger.pending_bytes();
         stats.oldest_time_ms = ledger.oldest_time_ms();
         stats.dead_letters = ledger.dead_letters.count;
         stats.dead_letter_bytes = ledger.dead_letters.bytes;
-        stats.dead_letters_dropped = ledger.dead_letters.dropped;
     }
+    stats.dead_letter_bytes_max = shared.config.dead_letters_bytes_max;
+    stats.file_bytes = file_bytes(&shared.config.path);
     let meters = &shared.meters;
     stats.commits = meters.commits.load(Ordering::Relaxed);
     stats.commit_seconds =
@@ -126,5 +146,31 @@ pub(crate) fn stats(shared: &Shared) -> OutboxStats {
     stats.commit_failures = meters.commit_failures.load(Ordering::Relaxed);
     stats.damaged_events = meters.damaged_events.load(Ordering::Relaxed);
     stats.unknown_settlements = meters.unknown_settlements.load(Ordering::Relaxed);
+    stats.compactions = meters.compactions.load(Ordering::Relaxed);
     stats
+}
+
+/// Reads the first events of slots that lost theirs since the last time. What cannot be read stays
+/// as it was: the numbers of a store that fails are wanted most.
+fn read_heads(shared: &Shared) {
+    let (version, unknown) = shared.ledger.lock().unknown_heads();
+    if unknown.is_empty() {
+        return;
+    }
+    let read = shared.disk.try_run(|database| {
+        let table = database.begin_read()?.open_table(EVENTS)?;
+        let mut heads = Vec::new();
+        for (incarnation, slot) in unknown {
+            if let Some(first) = first_row(&table, incarnation, slot)? {
+                heads.push(first);
+            }
+        }
+        Ok(heads)
+    });
+    if let Some(Ok(heads)) = read {
+        let mut ledger = shared.ledger.lock();
+        for first in heads {
+            ledger.set_head(version, (first.incarnation, first.slot), &first);
+        }
+    }
 }

@@ -3,33 +3,37 @@
 //! A channel's synthetic `tcpclean` is written in the transaction that removes its row, so a
 //! crash in the middle of a recovery repeats nothing and leaves nothing out.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use domain::{Clock, CloseReason, EventType, IncarnationId, Sequence, Slot, Synthetic};
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::batch::{Batch, row_bytes};
-use super::commit::{Appended, Commit, CommitError};
-use super::dead_letter;
-use super::intake::{EventKind, Intent, RowChange, Stamper};
-use super::ledger::{Ledger, Tally};
+use super::commit::{Commit, CommitError, write_rows};
+use super::compaction;
+use super::dead_letter::DeadLetterBook;
+use super::intake::{Intent, RowChange};
+use super::ledger::Ledger;
+use super::migration::migrate;
+use super::slot_sums::SlotSums;
+use super::stamper::{EventKind, Stamper};
 use super::tables::{
-    COMMIT, DEAD_LETTERS, EVENTS, OPEN_CHANNELS, SEQUENCE, SLOT_MAPS, TALLIES, TIME_MS,
+    COMMIT, DEAD_LETTERS, EVENTS, FORGOTTEN, OPEN_CHANNELS, SEQUENCE, SLOTS, TALLIES, TIME_MS,
 };
+use super::tally::Tally;
 use super::{OutboxConfig, RecoveredOutbox};
 use crate::EngineError;
 use crate::database::read_number;
-use crate::record::{DamagedRecord, decode_open_channel, event_time_ms};
+use crate::fail_point::{self, FailPoint};
+use crate::record::{DamagedRecord, decode_open_channel, event_key};
 
 /// Channels that one transaction closes.
 const CLOSE_CHANNELS_MAX: usize = 10_000;
 
-/// A file smaller than this is never compacted.
-const COMPACT_BYTES_MIN: u64 = 8 << 20;
-
-/// A file this many times larger than what it holds is compacted.
-const COMPACT_RATIO: u64 = 8;
+/// The events of files up to this size are counted at every start: some tenths of a second.
+const RECOUNT_BYTES_MAX: u64 = 64 << 20;
 
 /// The state that the writer starts from.
 #[derive(Debug)]
@@ -58,19 +62,27 @@ pub(crate) fn recover(
     config: &OutboxConfig,
     clock: &dyn Clock,
 ) -> Result<Recovered, CommitError> {
-    create_tables(database)?;
-    let ledger = read_ledger(database)?;
-    compact(database, config, &ledger);
+    // The engine may panic on a damaged page.
+    catch_unwind(AssertUnwindSafe(|| read_and_close(database, config, clock)))
+        .unwrap_or(Err(CommitError::Panicked))
+}
+
+fn read_and_close(
+    database: &mut Database,
+    config: &OutboxConfig,
+    clock: &dyn Clock,
+) -> Result<Recovered, CommitError> {
+    migrate(database)?;
+    let mut ledger = read_ledger(database)?;
+    let damaged_rows = check_ledger(database, config, &mut ledger)?;
+    compaction::at_start(database, config, ledger.live_bytes());
     let number = |name| read_number(database, name).map(Option::unwrap_or_default);
     let mut recovered = Recovered {
         ledger: Ledger::default(),
-        stamper: Stamper {
-            sequence: number(SEQUENCE)?,
-            time_ms: number(TIME_MS)?,
-        },
+        stamper: Stamper::after(number(SEQUENCE)?, number(TIME_MS)?, clock.now_ms()),
         commit: number(COMMIT)?,
         closed_channels: 0,
-        damaged_rows: 0,
+        damaged_rows,
     };
     let ledger = Mutex::new(ledger);
     while let Some(batch) = next_channels(database, &mut recovered, clock)? {
@@ -79,28 +91,18 @@ pub(crate) fn recover(
             ledger: &ledger,
             number: recovered.commit + 1,
             now_ms: clock.now_ms(),
-            dead_letters_bytes_max: config.dead_letters_bytes_max,
             redo: None,
         };
         let changes = commit.run(database).map_err(|failure| failure.error)?;
         ledger.lock().apply(&changes);
         recovered.commit += 1;
+        fail_point::reached(FailPoint::StartUp);
     }
     recovered.ledger = ledger.into_inner();
     Ok(recovered)
 }
 
-fn create_tables(database: &Database) -> Result<(), EngineError> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(EVENTS)?;
-    transaction.open_table(OPEN_CHANNELS)?;
-    transaction.open_table(TALLIES)?;
-    transaction.open_table(SLOT_MAPS)?;
-    transaction.open_table(DEAD_LETTERS)?;
-    transaction.commit()?;
-    Ok(())
-}
-
+/// Reads what every commit keeps beside the events.
 fn read_ledger(database: &Database) -> Result<Ledger, EngineError> {
     let mut ledger = Ledger::default();
     let transaction = database.begin_read()?;
@@ -111,48 +113,104 @@ fn read_ledger(database: &Database) -> Result<Ledger, EngineError> {
             Tally::from_row(tally.value()),
         );
     }
-    for row in transaction.open_table(EVENTS)?.iter()? {
-        let (key, record) = row?;
-        let (incarnation, slot, _) = key.value();
-        ledger.restore_event(Appended {
-            incarnation: IncarnationId(incarnation),
-            slot: Slot(slot),
-            bytes: u64::from(row_bytes(record.value())),
-            time_ms: event_time_ms(record.value()),
-        });
+    if let Some(tally) = transaction.open_table(FORGOTTEN)?.get(())? {
+        ledger.restore_forgotten(Tally::from_row(tally.value()));
     }
-    for (incarnation, tally, file) in ledger.mismatches() {
+    for row in transaction.open_table(SLOTS)?.iter()? {
+        let (key, row) = row?;
+        let (incarnation, slot) = key.value();
+        let (incarnation, slot) = (IncarnationId(incarnation), Slot(slot));
+        // A damaged row leaves its slot empty: the sums differ then, and the events are counted.
+        let sums = SlotSums::from_row(incarnation, slot, row.value()).unwrap_or_default();
+        ledger.restore_slot((incarnation, slot), sums);
+    }
+    ledger.dead_letters = DeadLetterBook::read(database)?;
+    Ok(ledger)
+}
+
+/// Counts the events of a small file, and of incarnations whose sums differ. What is missing then
+/// was lost by damage: it counts as discarded, so that the sums hold again. Returns how many that were.
+fn check_ledger(
+    database: &Database,
+    config: &OutboxConfig,
+    ledger: &mut Ledger,
+) -> Result<u64, EngineError> {
+    let doubtful = if compaction::file_bytes(&config.path) <= RECOUNT_BYTES_MAX {
+        count_dead_letters(database, ledger)?;
+        incarnations(database, ledger)?
+    } else {
+        ledger.unbalanced()
+    };
+    let mut changed = false;
+    for incarnation in doubtful {
+        let before = ledger.slots(incarnation);
+        count_events(database, ledger, incarnation)?;
+        changed |= before != ledger.slots(incarnation);
+    }
+    let mended = ledger.reconcile();
+    let mut lost = 0;
+    for (incarnation, tally, file) in &mended {
         tracing::error!(
             incarnation = incarnation.0,
             tally,
             file,
             "pending events of the tally and of the file differ"
         );
+        lost += tally.saturating_sub(*file);
     }
-    ledger.dead_letters = dead_letter::survey(database)?;
-    Ok(ledger)
+    if changed || !mended.is_empty() {
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        write_rows(&transaction, &ledger.everything())?;
+        ledger.dead_letters.write(&transaction)?;
+        transaction.commit()?;
+    }
+    Ok(lost)
 }
 
-/// Gives disk space back that a backlog took. A failure costs space only.
-fn compact(database: &mut Database, config: &OutboxConfig, ledger: &Ledger) {
-    let bytes = fs::metadata(&config.path).map_or(0, |metadata| metadata.len());
-    let live = ledger.pending_bytes() + ledger.dead_letters.bytes;
-    if bytes < COMPACT_BYTES_MIN || bytes / COMPACT_RATIO < live {
-        return;
+fn count_dead_letters(database: &Database, ledger: &mut Ledger) -> Result<(), EngineError> {
+    let table = database.begin_read()?.open_table(DEAD_LETTERS)?;
+    ledger.dead_letters = DeadLetterBook::count(&table, ledger.dead_letters.next_id)?;
+    Ok(())
+}
+
+/// Those that have a tally, slots or events.
+fn incarnations(
+    database: &Database,
+    ledger: &Ledger,
+) -> Result<BTreeSet<IncarnationId>, EngineError> {
+    let mut incarnations: BTreeSet<_> = ledger.incarnations().into_iter().collect();
+    let table = database.begin_read()?.open_table(EVENTS)?;
+    let mut next = Some((0, 0, 0));
+    while let Some(first) = next {
+        let Some(row) = table.range(first..)?.next() else {
+            break;
+        };
+        let (incarnation, _, _) = row?.0.value();
+        incarnations.insert(IncarnationId(incarnation));
+        next = incarnation
+            .checked_add(1)
+            .map(|incarnation| (incarnation, 0, 0));
     }
-    match database.compact() {
-        Ok(_) => {
-            let left = fs::metadata(&config.path).map_or(0, |metadata| metadata.len());
-            tracing::info!(
-                bytes_before = bytes,
-                bytes_after = left,
-                "outbox file compacted"
-            );
-        }
-        Err(error) => {
-            tracing::warn!(error = %domain::ErrorChain(&error), "outbox file could not be compacted");
-        }
+    Ok(incarnations)
+}
+
+fn count_events(
+    database: &Database,
+    ledger: &mut Ledger,
+    incarnation: IncarnationId,
+) -> Result<(), EngineError> {
+    ledger.clear_slots(incarnation);
+    let table = database.begin_read()?.open_table(EVENTS)?;
+    let first = event_key(incarnation, Slot(0), Sequence(0));
+    let last = event_key(incarnation, Slot(u8::MAX), Sequence(u64::MAX));
+    for row in table.range(first..=last)? {
+        let (key, record) = row?;
+        let (_, slot, _) = key.value();
+        let bytes = u64::from(row_bytes(record.value()));
+        ledger.restore_event((incarnation, Slot(slot)), bytes);
     }
+    Ok(())
 }
 
 /// The `tcpclean`s of the next open channels; `None` when there are no more.
@@ -186,6 +244,8 @@ fn next_channels(
                     slot: Slot::of(&row.channel.client_id),
                     event: recovered.stamper.stamp(clock.now_ms(), &row.channel, kind),
                     row: RowChange::Remove(opened),
+                    appended: None,
+                    replay: None,
                 });
                 recovered.closed_channels += 1;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::{IncarnationId, Sequence, Slot, StatusEvent};
+use tokio::time::Instant;
 
 use super::Burial;
 
@@ -13,13 +14,29 @@ pub struct PendingEvent {
     pub incarnation: IncarnationId,
     /// Its client's slot.
     pub slot: Slot,
+    /// What orders the events of a slot, and its key in the file together with incarnation and slot.
+    /// The event's sequence, or a later one when it was replayed.
+    pub position: Sequence,
     /// The event.
     pub event: StatusEvent,
+    /// When it entered: the event's time, or when it was replayed. UNIX milliseconds. Never falls
+    /// from one position to the next.
+    pub entered_ms: u64,
     /// What it takes of its share.
     pub bytes: u32,
+    /// When it was taken in; `None` once it was read from the file.
+    pub appended: Option<Instant>,
 }
 
-/// Called on the writer thread after each commit that appended, with its events in sequence order. Must not block.
+impl PendingEvent {
+    /// Whether it was a dead letter before: its position is then later than its sequence.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.position != self.event.sequence
+    }
+}
+
+/// Called on the writer thread after each commit that appended, with its events in the order of their positions. Must not block.
 pub type CommitListener = Box<dyn Fn(&[Arc<PendingEvent>]) + Send>;
 
 /// What became of an event.
@@ -29,8 +46,8 @@ pub struct Settlement {
     pub incarnation: IncarnationId,
     /// Its client's slot.
     pub slot: Slot,
-    /// Its sequence.
-    pub sequence: Sequence,
+    /// Its position.
+    pub position: Sequence,
     /// What became of it.
     pub outcome: Outcome,
 }

@@ -4,6 +4,7 @@ use domain::{IncarnationId, QueueName, Slot};
 use redb::{Database, ReadableDatabase};
 
 use super::Outbox;
+use super::commit::is_quick_repair;
 use super::tables::SLOT_MAPS;
 use crate::EngineError;
 use crate::disk::ReadStoreError;
@@ -49,10 +50,12 @@ impl Outbox {
             .map(|(slot, queue)| (slot.0, queue.broker.to_string(), queue.queue))
             .collect();
         let record = seal((incarnation.0, 0, 0), append_postcard(vec![0; 4], &map));
+        // The last commit before a crash decides how long the repair takes.
+        let is_quick_repair = is_quick_repair(&self.shared.ledger.lock());
         Ok(self
             .shared
             .disk
-            .run(|database| write_slot_map(database, incarnation, &record))?)
+            .run(|database| write_slot_map(database, incarnation, &record, is_quick_repair))?)
     }
 }
 
@@ -60,8 +63,10 @@ fn write_slot_map(
     database: &Database,
     incarnation: IncarnationId,
     record: &[u8],
+    is_quick_repair: bool,
 ) -> Result<(), EngineError> {
-    let transaction = database.begin_write()?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(is_quick_repair);
     transaction
         .open_table(SLOT_MAPS)?
         .insert(incarnation.0, record)?;

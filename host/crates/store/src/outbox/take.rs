@@ -4,15 +4,39 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use domain::{IncarnationId, Sequence, Slot};
-use redb::ReadableDatabase;
+use redb::{ReadableDatabase, ReadableTable};
 
+use super::commit::Appended;
 use super::tables::EVENTS;
 use super::{Outbox, Outcome, PendingEvent, Settlement, TakeEventsError, batch};
-use crate::record::{DamagedRecord, decode_event, event_key};
+use crate::EngineError;
+use crate::record::{DamagedRecord, EventKey, decode_event, event_key, event_time_ms};
+
+/// The first event of a slot.
+pub(crate) fn first_row(
+    table: &impl ReadableTable<EventKey, &'static [u8]>,
+    incarnation: IncarnationId,
+    slot: Slot,
+) -> Result<Option<Appended>, EngineError> {
+    let first = event_key(incarnation, slot, Sequence(0));
+    let last = event_key(incarnation, slot, Sequence(u64::MAX));
+    let Some(row) = table.range(first..=last)?.next() else {
+        return Ok(None);
+    };
+    let (key, record) = row?;
+    Ok(Some(Appended {
+        incarnation,
+        slot,
+        position: key.value().2,
+        entered_ms: event_time_ms(record.value()),
+        bytes: u64::from(batch::row_bytes(record.value())),
+        is_replay: false,
+    }))
+}
 
 impl Outbox {
-    /// Committed events of one slot that are not settled, in sequence order: at most `count_max`
-    /// with a sequence above `after`. Reads the disk. A damaged event is left out, discarded and
+    /// Committed events of one slot that are not settled, in the order of their positions: at most
+    /// `count_max` with a position above `after`. Reads the disk. A damaged event is left out, discarded and
     /// counted.
     ///
     /// # Errors
@@ -37,13 +61,16 @@ impl Outbox {
                 }
                 let (key, record) = row?;
                 match decode_event(key.value(), record.value()) {
-                    Ok(event) => {
+                    Ok(stored) => {
                         let bytes = batch::row_bytes(record.value());
                         events.push(Arc::new(PendingEvent {
                             incarnation,
                             slot,
-                            event,
+                            position: Sequence(key.value().2),
+                            event: stored.event,
+                            entered_ms: stored.entered_ms,
                             bytes,
+                            appended: None,
                         }));
                     }
                     Err(DamagedRecord) => damaged.push(Sequence(key.value().2)),
@@ -55,17 +82,37 @@ impl Outbox {
         Ok(events)
     }
 
+    /// The smallest position of one slot that is committed and not settled. Reads one row.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not open or cannot be read.
+    pub fn first_pending(
+        &self,
+        incarnation: IncarnationId,
+        slot: Slot,
+    ) -> Result<Option<Sequence>, TakeEventsError> {
+        let first = self.shared.disk.run(|database| {
+            first_row(
+                &database.begin_read()?.open_table(EVENTS)?,
+                incarnation,
+                slot,
+            )
+        })?;
+        Ok(first.map(|first| Sequence(first.position)))
+    }
+
     fn discard_damaged(&self, incarnation: IncarnationId, slot: Slot, damaged: Vec<Sequence>) {
-        let discard = |sequence| {
+        let discard = |position| {
             tracing::error!(
                 incarnation = incarnation.0,
-                outbox_seq = sequence,
+                outbox_seq = position,
                 "stored event is damaged and is discarded"
             );
             Settlement {
                 incarnation,
                 slot,
-                sequence: Sequence(sequence),
+                position: Sequence(position),
                 outcome: Outcome::Discarded,
             }
         };
@@ -78,7 +125,7 @@ impl Outbox {
             self.settle(
                 damaged
                     .into_iter()
-                    .map(|sequence| discard(sequence.0))
+                    .map(|position| discard(position.0))
                     .collect(),
             );
         }

@@ -1,15 +1,18 @@
 //! What the outbox promises, on real files.
 
+mod compacting;
 mod failure;
+mod files;
 mod limits;
 mod model;
+mod replaying;
 mod settling;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{ChannelId, ClientId, GroupId, MqttVersion, RuleId, Synthetic};
+use domain::{ChannelId, ClientId, GroupId, MqttVersion, RuleId, StatusEvent, Synthetic};
 use tempfile::TempDir;
 
 use super::intake::EVENT_BYTES_RESERVED;
@@ -66,7 +69,7 @@ impl Bench {
         Outbox::open(self.config.clone(), clock, self.listener()).unwrap()
     }
 
-    fn set_clock(&self, now_ms: u64) {
+    pub(super) fn set_clock(&self, now_ms: u64) {
         self.clock.0.store(now_ms, Ordering::Relaxed);
     }
 }
@@ -140,7 +143,7 @@ pub(super) fn settlement(event: &PendingEvent, outcome: Outcome) -> Settlement {
     Settlement {
         incarnation: event.incarnation,
         slot: event.slot,
-        sequence: event.event.sequence,
+        position: event.position,
         outcome,
     }
 }
@@ -150,6 +153,12 @@ pub(super) fn settle_now(outbox: &Outbox, settlements: Vec<Settlement>) {
     outbox.settle(settlements);
     // A purge comes after all settlements; this incarnation has nothing.
     outbox.discard(IncarnationId(u32::MAX));
+}
+
+pub(super) fn all_letters(outbox: &Outbox) -> Vec<DeadLetter> {
+    outbox
+        .dead_letters(&DeadLetterFilter::default(), usize::MAX)
+        .unwrap()
 }
 
 pub(super) fn burial(detail: &str) -> Burial {
@@ -247,7 +256,10 @@ fn a_channel_left_open_gets_its_tcpclean_at_the_next_start() {
             (event.event.time_ms, event.event.connected_at_ms),
             (2_000_000, 1_000_000)
         );
-        assert!(event.event.sequence.0 > 4, "after everything before");
+        assert!(
+            event.event.sequence > tickets[2].opened,
+            "after everything before"
+        );
     }
     let channels: HashSet<_> = synthetic
         .iter()

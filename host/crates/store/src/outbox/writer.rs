@@ -15,10 +15,13 @@ use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::commit::{Changes, Commit, CommitError, CommitFailure};
-use super::intake::{EVENT_BYTES_RESERVED, GROUP_EVENTS_MIN, Intake, Phase, Purge};
+use super::compaction::LastCompaction;
+use super::intake::{EVENT_BYTES_RESERVED, GROUP_EVENTS_MIN, Intake, Phase};
+use super::jobs::Job;
 use super::{CommitListener, Outcome, Shared};
 use crate::OpenStoreError;
 use crate::database::read_number;
+use crate::fail_point::{self, FailPoint};
 use crate::outbox::tables::COMMIT;
 use crate::record::{EventKey, event_key};
 
@@ -56,8 +59,8 @@ pub(crate) struct Writer {
     /// Number of the last commit.
     pub(crate) number: u64,
     busy: bool,
-    /// The last commit was a purge.
-    purged_last: bool,
+    /// The last commit was a job's.
+    job_last: bool,
     /// Events settled by commits that the disk has not confirmed, and since when.
     unsaved: Vec<EventKey>,
     unsaved_since: Option<Instant>,
@@ -65,6 +68,7 @@ pub(crate) struct Writer {
     redo: bool,
     /// The outbox closes and the file cannot be written.
     gave_up: bool,
+    pub(crate) last_compaction: LastCompaction,
 }
 
 impl Writer {
@@ -74,12 +78,18 @@ impl Writer {
             listener,
             number,
             busy: false,
-            purged_last: false,
+            job_last: false,
             unsaved: Vec::new(),
             unsaved_since: None,
             redo: false,
             gave_up: false,
+            last_compaction: LastCompaction::default(),
         }
+    }
+
+    /// Whether the disk has not confirmed all commits yet.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
     }
 
     /// Writes until the outbox closes.
@@ -88,6 +98,7 @@ impl Writer {
         let _ending = Ending(Arc::clone(&self.shared));
         while let Some(batch) = self.next_batch() {
             self.write(batch);
+            self.compact_if_due();
         }
     }
 
@@ -101,14 +112,14 @@ impl Writer {
                         durable: durable || self.redo,
                         ..Batch::default()
                     };
-                    if self.is_purge_due(&intake) {
+                    if self.is_job_due(&intake) {
                         // Alone in its commit, and never twice in a row while others wait.
-                        batch.purge = intake.purges.pop_front();
+                        batch.job = intake.jobs.pop_front();
                         batch.durable = true;
-                        self.purged_last = true;
+                        self.job_last = true;
                         return Some(batch);
                     }
-                    self.purged_last = false;
+                    self.job_last = false;
                     let count = intake.queue.len().min(COMMIT_EVENTS_MAX);
                     let intents: Vec<_> = intake.queue.drain(..count).collect();
                     intake.queue_since = (!intake.queue.is_empty()).then(Instant::now);
@@ -116,9 +127,13 @@ impl Writer {
                     let count = intake.settlements.len().min(COMMIT_SETTLEMENTS_MAX);
                     let settlements: Vec<_> = intake.settlements.drain(..count).collect();
                     intake.settlements_since = (!intake.settlements.is_empty()).then(Instant::now);
-                    for purge in &mut intake.purges {
-                        purge.advance(intents.len(), settlements.len());
+                    for job in &mut intake.jobs {
+                        job.advance(intents.len(), settlements.len());
                     }
+                    let rows = intents
+                        .iter()
+                        .map(|intent| (intent.event.sequence, intent.row));
+                    intake.committing = rows.collect();
                     drop(intake);
                     // A burial must not come back as pending.
                     batch.durable |= settlements
@@ -137,11 +152,11 @@ impl Writer {
         }
     }
 
-    /// Whether the next commit is a purge. Under a steady load the queue is never empty, so a purge
+    /// Whether the next commit is a job's. Under a steady load the queue is never empty, so a job
     /// takes turns with it once everything that came before is committed.
-    fn is_purge_due(&self, intake: &Intake) -> bool {
+    fn is_job_due(&self, intake: &Intake) -> bool {
         let is_idle = intake.queue.is_empty() && intake.settlements.is_empty();
-        (is_idle || !self.purged_last) && intake.purges.front().is_some_and(Purge::is_next)
+        (is_idle || !self.job_last) && intake.jobs.front().is_some_and(Job::is_next)
     }
 
     fn step(&self, intake: &Intake, now: Instant) -> Step {
@@ -154,7 +169,7 @@ impl Writer {
                 wait.saturating_sub(now.saturating_duration_since(since))
             })
         };
-        if self.is_purge_due(intake) {
+        if self.is_job_due(intake) {
             return Step::Write(true);
         }
         if !intake.queue.is_empty() {
@@ -169,13 +184,16 @@ impl Writer {
         }
         if !intake.settlements.is_empty() {
             let wait = left(intake.settlements_since, SETTLEMENTS_WAIT);
-            let purge = !intake.purges.is_empty();
+            let job = !intake.jobs.is_empty();
             let collect =
-                !closing && !purge && intake.settlements.len() < SETTLEMENTS_MIN && !wait.is_zero();
+                !closing && !job && intake.settlements.len() < SETTLEMENTS_MIN && !wait.is_zero();
+            // Also under a steady load: what is not confirmed is kept in memory.
+            let is_late =
+                self.unsaved_since.is_some() && left(self.unsaved_since, UNSAVED_WAIT).is_zero();
             return if collect {
                 Step::Wait(Some(wait))
             } else {
-                Step::Write(closing)
+                Step::Write(closing || is_late)
             };
         }
         match self.unsaved_since {
@@ -239,9 +257,9 @@ impl Writer {
             ledger: &self.shared.ledger,
             number: self.number + 1,
             now_ms: self.shared.clock.now_ms(),
-            dead_letters_bytes_max: self.shared.config.dead_letters_bytes_max,
             redo: self.redo.then_some(self.unsaved.as_slice()),
         };
+        fail_point::reached(FailPoint::BeforeCommit);
         self.shared.disk.with(|database| match database {
             Some(database) => commit.run(database),
             None => Err(CommitFailure {
@@ -298,6 +316,7 @@ impl Writer {
     }
 
     fn publish(&mut self, mut batch: Batch, changes: &Changes) {
+        fail_point::reached(FailPoint::AfterCommit);
         self.number += 1;
         self.redo = false;
         if batch.durable {
@@ -307,7 +326,7 @@ impl Writer {
             let keys = changes
                 .settled
                 .iter()
-                .map(|event| event_key(event.incarnation, event.slot, Sequence(event.sequence)));
+                .map(|event| event_key(event.incarnation, event.slot, Sequence(event.position)));
             self.unsaved.extend(keys);
             self.unsaved_since.get_or_insert_with(Instant::now);
         }
@@ -317,14 +336,17 @@ impl Writer {
         if !batch.events.is_empty() {
             (self.listener)(&batch.events);
         }
-        if let Some(mut purge) = batch.purge.take() {
-            let removed = u64::try_from(changes.settled.len()).unwrap_or(u64::MAX);
-            purge.removed = purge.removed.saturating_add(removed);
-            if changes.purge_goes_on {
-                self.shared.intake.lock().purges.push_front(purge);
+        for reply in batch.replies.drain(..) {
+            // Whoever asked may have gone.
+            let _: Result<(), _> = reply.send(());
+        }
+        if let Some(mut job) = batch.job.take() {
+            job.done = job.done.saturating_add(changes.job_rows);
+            if changes.job_goes_on {
+                self.shared.intake.lock().jobs.push_front(job);
             } else {
                 // Whoever asked may have gone.
-                let _: Result<(), _> = purge.reply.send(purge.removed);
+                let _: Result<(), _> = job.reply.send(job.done);
             }
         }
     }
@@ -343,6 +365,7 @@ impl Writer {
         }
         let mut intake = self.shared.intake.lock();
         intake.failed = false;
+        intake.committing.clear();
         for (incarnation, (grown, shrunk)) in shares {
             intake.grow(incarnation, grown);
             intake.shrink(incarnation, shrunk);
@@ -362,9 +385,11 @@ impl Drop for Ending {
         intake.phase = Phase::Closed;
         intake.failed |= intake.uncommitted() > 0;
         intake.fail_waiters();
-        // Their callers see that no answer comes.
-        intake.purges.clear();
+        intake.drop_callers();
         drop(intake);
         self.0.disk.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use domain::{
     Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnFault, OnReject,
-    PluginDigest, PluginName, RuleId, TopicName, VersionSelector,
+    Ordering, PluginDigest, PluginName, RuleId, TopicName, VersionSelector,
 };
 use store::{IncarnationRecord, PluginRecord};
 
@@ -18,6 +18,7 @@ fn record(version: VersionSelector) -> IncarnationRecord {
             instance_id: InstanceId::parse("instance").unwrap(),
             topic: TopicName::parse("Topic").unwrap(),
         },
+        ordering: Ordering::Strict,
         revision: 1,
         mapping: Mapped {
             plugin: PluginName::parse("plugin").unwrap(),

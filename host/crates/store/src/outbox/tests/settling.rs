@@ -65,7 +65,9 @@ fn a_buried_event_is_kept_with_its_reason() {
     );
     drop(outbox);
     let (outbox, _) = bench.open();
-    let letters = outbox.dead_letters(10).unwrap();
+    let letters = outbox
+        .dead_letters(&DeadLetterFilter::default(), 10)
+        .unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].event, events[0].event);
     assert_eq!(letters[0].burial, burial(&"ä".repeat(512)));
@@ -77,7 +79,7 @@ fn a_buried_event_is_kept_with_its_reason() {
 }
 
 #[test]
-fn the_oldest_dead_letters_make_room() {
+fn full_dead_letters_say_so_and_drop_nothing() {
     let mut bench = Bench::new();
     bench.config.dead_letters_bytes_max = 1000;
     let (outbox, _) = bench.open();
@@ -85,26 +87,31 @@ fn the_oldest_dead_letters_make_room() {
         connect(&outbox, RULE, &channel(number));
     }
     wait_committed(&outbox);
+    assert!(outbox.dead_letters_room());
     let bury = |event: &Arc<PendingEvent>| settlement(event, Outcome::Buried(burial("no")));
     settle_now(&outbox, pending(&outbox, RULE).iter().map(bury).collect());
     let stats = outbox.stats();
-    assert!(
-        stats.dead_letter_bytes <= 1000 && stats.dead_letters > 0,
-        "{stats:?}"
+    assert_eq!(
+        (stats.dead_letters, stats.dead_letter_bytes_max),
+        (20, 1000)
     );
-    assert_eq!(stats.dead_letters + stats.dead_letters_dropped, 20);
-    let ids: Vec<_> = outbox
-        .dead_letters(100)
-        .unwrap()
+    assert!(stats.dead_letter_bytes > 1000, "{stats:?}");
+    assert!(!outbox.dead_letters_room());
+    let ids: Vec<_> = all_letters(&outbox)
         .iter()
         .map(|letter| letter.id)
         .collect();
-    assert_eq!(ids, (0..20).rev().take(ids.len()).collect::<Vec<_>>());
-    assert_eq!(outbox.counts(RULE).buried, 20);
+    assert_eq!(ids, (0..20).rev().collect::<Vec<_>>());
+    assert_eq!(outbox.delete_dead_letters((5..20).collect()).unwrap(), 15);
+    assert!(outbox.dead_letters_room());
+    drop(outbox);
+    let (outbox, _) = bench.open();
+    let bytes = outbox.stats().dead_letter_bytes;
+    assert!(outbox.dead_letters_room() && bytes > 0 && bytes < 1000);
 }
 
 #[test]
-fn a_forgotten_incarnation_leaves_nothing() {
+fn a_forgotten_incarnation_leaves_only_its_counts() {
     let bench = Bench::new();
     let (outbox, _) = bench.open();
     for (incarnation, number) in [(RULE, 1), (RULE, 2), (OTHER, 3)] {
@@ -123,13 +130,112 @@ fn a_forgotten_incarnation_leaves_nothing() {
             )],
         )
         .unwrap();
-    assert_eq!(outbox.forget(RULE), 4);
+    assert_eq!(outbox.forget(RULE, None), 4);
+    let forgotten = IncarnationCounts {
+        recorded: 4,
+        discarded: 4,
+        ..IncarnationCounts::default()
+    };
+    assert_eq!(outbox.forgotten_counts(), forgotten);
+    assert_eq!(outbox.all_counts().forgotten, forgotten);
     drop(outbox);
     let (outbox, _) = bench.open();
     assert_eq!(outbox.incarnations(), [OTHER]);
     assert_eq!(outbox.slot_map(RULE).unwrap(), None);
     assert_eq!(outbox.counts(RULE), IncarnationCounts::default());
+    assert_eq!(outbox.forgotten_counts(), forgotten);
     assert_eq!(outbox.counts(OTHER).pending, 2);
+    assert_eq!(outbox.forget(OTHER, Some(RULE)), 2);
+    assert_eq!(outbox.forgotten_counts(), forgotten);
+    let folded = outbox.counts(RULE);
+    assert_eq!((folded.recorded, folded.discarded), (2, 2));
+    // Nothing happens twice.
+    assert_eq!(outbox.forget(OTHER, Some(RULE)), 0);
+    assert_eq!(outbox.counts(RULE), folded);
+}
+
+#[test]
+fn an_incarnation_is_owed_until_its_last_channel_closed_and_its_last_event_ended() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    assert!(!outbox.is_owed(RULE));
+    outbox.reserve(Some(RULE)).unwrap();
+    assert!(outbox.is_owed(RULE), "a channel is about to open");
+    let ticket = outbox.append_opened(Some(RULE), &channel(1));
+    wait_committed(&outbox);
+    assert_eq!(outbox.discard(RULE), 1);
+    assert!(outbox.is_owed(RULE), "nothing is pending, but it is open");
+    lose(&outbox, ticket, &channel(1));
+    wait_committed(&outbox);
+    assert!(outbox.is_owed(RULE), "its closing is pending");
+    settle_now(
+        &outbox,
+        vec![settlement(&pending(&outbox, RULE)[0], Outcome::Delivered)],
+    );
+    assert!(!outbox.is_owed(RULE));
+}
+
+#[test]
+fn what_entered_too_long_ago_expires() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    for (now_ms, number) in [(1000, 1), (2000, 2), (3000, 1), (4000, 2)] {
+        bench.set_clock(now_ms);
+        connect(&outbox, RULE, &channel(number));
+        connect(&outbox, OTHER, &channel(number));
+    }
+    wait_committed(&outbox);
+    assert_eq!(outbox.expire(RULE, 1000), 0);
+    assert_eq!(outbox.expire(RULE, 2001), 2);
+    let counts = outbox.counts(RULE);
+    assert_eq!((counts.expired, counts.pending), (2, 2));
+    assert_eq!(outbox.counts(OTHER).pending, 4);
+    assert_eq!(outbox.expire(RULE, u64::MAX), 2);
+    assert_eq!(outbox.stats().oldest_time_ms, Some(1000), "of the other");
+    assert_eq!(outbox.discard(OTHER), 4);
+    assert_eq!(outbox.stats().oldest_time_ms, None);
+}
+
+#[test]
+fn the_first_position_of_a_slot_is_that_of_its_oldest_event() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    let slot = Slot::of(&channel(1).client_id);
+    assert_eq!(outbox.first_pending(RULE, slot).unwrap(), None);
+    let ticket = connect(&outbox, RULE, &channel(1));
+    leave(&outbox, ticket, &channel(1));
+    wait_committed(&outbox);
+    let events = pending(&outbox, RULE);
+    let first = || outbox.first_pending(RULE, slot).unwrap();
+    assert_eq!(first(), Some(ticket.opened));
+    // Not the first: by key, not by watermark.
+    settle_now(&outbox, vec![settlement(&events[1], Outcome::Delivered)]);
+    assert_eq!(first(), Some(ticket.opened));
+    settle_now(&outbox, vec![settlement(&events[0], Outcome::Delivered)]);
+    assert_eq!(first(), Some(events[2].position));
+}
+
+#[test]
+fn a_channel_is_open_from_its_connect_to_its_tcpclean() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    let ticket = connect(&outbox, RULE, &channel(1));
+    let is_open = || outbox.is_channel_open(ticket.opened).unwrap();
+    assert!(is_open(), "not committed yet, most likely");
+    wait_committed(&outbox);
+    assert!(is_open());
+    outbox.append_closing(
+        ticket,
+        &channel(1),
+        EventType::Disconnect,
+        CloseReason::ClientDisconnect,
+    );
+    assert!(is_open());
+    lose(&outbox, ticket, &channel(1));
+    assert!(!is_open());
+    wait_committed(&outbox);
+    assert!(!is_open());
+    assert!(!outbox.is_channel_open(Sequence(1)).unwrap());
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! Events that wait: for room among the dead letters, for a better plugin, and their limits.
+
+use domain::{IncarnationId, OnFault};
+
+use crate::courier::rig::instance::queue;
+use crate::courier::rig::plugin::{LOOPS, REJECTED, TRAPS, client_of_length};
+use crate::courier::rig::{Rig, Setting, client, eventually};
+use crate::health::Health;
+
+#[tokio::test]
+async fn full_dead_letters_pause_the_rule_and_drop_nothing() {
+    let setting = Setting {
+        dead_letters_bytes_max: 1,
+        ..Setting::default()
+    };
+    let rig = Rig::new(setting, &[queue("a", 0)]);
+    rig.start(1, &[]);
+    // The first one finds room.
+    rig.connect(1, &client_of_length("r0", REJECTED));
+    rig.drained(1).await;
+    rig.connect(1, &client_of_length("r1", REJECTED));
+    rig.connect(1, &client(1));
+    eventually("it says so", || {
+        rig.worst(1).is_some_and(|(health, reason)| {
+            health == Health::Paused && reason.contains("dead letters are full")
+        })
+    })
+    .await;
+    assert!(rig.pending(1) >= 1);
+    assert_eq!(rig.outbox.stats().dead_letters, 1);
+    let letters = rig
+        .outbox
+        .dead_letters(&store::DeadLetterFilter::default(), 10)
+        .unwrap();
+    let ids = letters.iter().map(|letter| letter.id).collect();
+    rig.outbox.delete_dead_letters(ids).unwrap();
+    rig.drained(1).await;
+    let counts = rig.outbox.counts(IncarnationId(1));
+    assert_eq!((counts.buried, counts.delivered), (2, 1));
+    eventually("it is fine again", || rig.worst(1).is_none()).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_paused_rule_notices_that_its_events_are_dropped() {
+    let setting = Setting {
+        dead_letters_bytes_max: 1,
+        ..Setting::default()
+    };
+    let rig = Rig::new(setting, &[queue("a", 0)]);
+    rig.start(1, &[]);
+    rig.connect(1, &client_of_length("r0", REJECTED));
+    rig.drained(1).await;
+    rig.connect(1, &client_of_length("r1", REJECTED));
+    eventually("it waits", || rig.worst(1).is_some()).await;
+    rig.put(1, |active| active.is_discarding = true);
+    rig.drained(1).await;
+    assert_eq!(rig.outbox.counts(IncarnationId(1)).discarded, 1);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_trap_is_buried_after_its_tries() {
+    let rig = Rig::new(Setting::default(), &[queue("a", 0)]);
+    rig.start(1, &[]);
+    rig.connect(1, &client_of_length("t", TRAPS));
+    rig.connect(1, &client(1));
+    rig.drained(1).await;
+    let counts = rig.outbox.counts(IncarnationId(1));
+    assert_eq!((counts.buried, counts.delivered), (1, 1));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_deadline_buries_nothing_and_holds_up_its_own_client_only() {
+    let rig = Rig::new(Setting::default(), &[queue("a", 0)]);
+    rig.start(1, &[]);
+    let slow = client_of_length("slow", LOOPS);
+    rig.connect(1, &slow);
+    rig.connect(1, &slow);
+    for number in 0..20 {
+        rig.connect(1, &client(number));
+    }
+    eventually("the others are stored", || rig.pending(1) == 2).await;
+    eventually("it says so", || {
+        rig.worst(1).is_some_and(|(health, reason)| {
+            health == Health::Retrying && reason.contains("deadline")
+        })
+    })
+    .await;
+    // A later client is not held up by the repeated tries.
+    for number in 20..30 {
+        rig.connect(1, &client(number));
+        eventually("it is stored", || rig.pending(1) == 2).await;
+    }
+    assert_eq!(rig.outbox.counts(IncarnationId(1)).buried, 0);
+    rig.put(1, |active| active.mapping.on_fault = OnFault::Skip);
+    rig.drained(1).await;
+    eventually("it is fine again", || rig.worst(1).is_none()).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn faults_in_a_row_pause_the_rule_before_they_bury_everything() {
+    let rig = Rig::new(Setting::default(), &[queue("a", 0)]);
+    rig.start(1, &[]);
+    for number in 0..20 {
+        rig.connect(1, &client_of_length(&format!("t{number}"), TRAPS));
+    }
+    eventually("it pauses", || {
+        rig.worst(1)
+            .is_some_and(|(health, _)| health == Health::Faulted)
+    })
+    .await;
+    let counts = rig.outbox.counts(IncarnationId(1));
+    assert!(counts.buried < 5, "{counts:?}");
+    rig.put(1, |active| active.is_discarding = true);
+    rig.drained(1).await;
+    rig.end().await;
+}

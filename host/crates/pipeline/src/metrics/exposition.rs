@@ -1,0 +1,159 @@
+//! What is counted elsewhere, as OpenMetrics text: the names and the order of the series.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use domain::EventType;
+use store::OutboxStats;
+
+use crate::view::{EventCounts, PipelineStatus};
+
+/// Events of one type since start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TypeCounts {
+    pub(crate) event_type: EventType,
+    pub(crate) recorded: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) refused: u64,
+}
+
+/// Everything that is counted elsewhere, at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) types: Vec<TypeCounts>,
+    pub(crate) status: PipelineStatus,
+    pub(crate) outbox: OutboxStats,
+}
+
+type Pick = fn(&EventCounts) -> u64;
+
+/// Counters of a rule: those from the outbox are for ever.
+const RULE_COUNTERS: [(&str, Pick); 9] = [
+    ("matched", |it| it.matched),
+    ("recorded", |it| it.recorded),
+    ("refused", |it| it.refused),
+    ("replayed", |it| it.replayed),
+    ("delivered", |it| it.delivered),
+    ("skipped", |it| it.skipped),
+    ("buried", |it| it.buried),
+    ("expired", |it| it.expired),
+    ("discarded", |it| it.discarded),
+];
+
+/// Counters of all rules that ever were.
+const TOTAL_COUNTERS: [(&str, Pick); 7] = [
+    ("recorded", |it| it.recorded),
+    ("replayed", |it| it.replayed),
+    ("delivered", |it| it.delivered),
+    ("skipped", |it| it.skipped),
+    ("buried", |it| it.buried),
+    ("expired", |it| it.expired),
+    ("discarded", |it| it.discarded),
+];
+
+// Writing to a String cannot fail; the results are about other writers.
+macro_rules! line {
+    ($text:expr, $($part:tt)*) => {{ let _: std::fmt::Result = writeln!($text, $($part)*); }};
+}
+
+pub(super) fn write(text: &mut String, snapshot: &Snapshot) {
+    status_events(text, &snapshot.types);
+    rule_events(text, &snapshot.status);
+    total_events(text, &snapshot.status.events);
+    outbox_state(text, snapshot);
+}
+
+fn status_events(text: &mut String, types: &[TypeCounts]) {
+    type PickType = fn(&TypeCounts) -> u64;
+    let counters: [(&str, PickType); 5] = [
+        ("observed", |it| it.recorded + it.unmatched + it.refused),
+        ("matched", |it| it.recorded + it.refused),
+        ("unmatched", |it| it.unmatched),
+        ("recorded", |it| it.recorded),
+        ("refused", |it| it.refused),
+    ];
+    for (counter, pick) in counters {
+        let name = format!("rulemill_status_events_{counter}");
+        line!(text, "# TYPE {name} counter");
+        for counts in types {
+            let event_type = counts.event_type.as_str();
+            let count = pick(counts);
+            line!(text, "{name}_total{{event_type=\"{event_type}\"}} {count}");
+        }
+    }
+}
+
+fn rule_events(text: &mut String, status: &PipelineStatus) {
+    for (counter, pick) in RULE_COUNTERS {
+        let name = format!("rulemill_rule_events_{counter}");
+        line!(text, "# TYPE {name} counter");
+        for rule in &status.rules {
+            let (rule_id, count) = (&rule.rule_id, pick(&rule.events));
+            line!(text, "{name}_total{{rule_id=\"{rule_id}\"}} {count}");
+        }
+    }
+    line!(text, "# TYPE rulemill_rule_events_pending gauge");
+    for rule in &status.rules {
+        let (rule_id, count) = (&rule.rule_id, rule.events.pending);
+        line!(
+            text,
+            "rulemill_rule_events_pending{{rule_id=\"{rule_id}\"}} {count}"
+        );
+    }
+    line!(text, "# TYPE rulemill_rule_pending_bytes gauge");
+    for rule in &status.rules {
+        let (rule_id, bytes) = (&rule.rule_id, rule.pending_bytes);
+        line!(
+            text,
+            "rulemill_rule_pending_bytes{{rule_id=\"{rule_id}\"}} {bytes}"
+        );
+    }
+}
+
+fn total_events(text: &mut String, events: &EventCounts) {
+    for (counter, pick) in TOTAL_COUNTERS {
+        let name = format!("rulemill_outbox_events_{counter}");
+        let count = pick(events);
+        line!(text, "# TYPE {name} counter\n{name}_total {count}");
+    }
+    let pending = events.pending;
+    line!(text, "# TYPE rulemill_outbox_events_pending gauge");
+    line!(text, "rulemill_outbox_events_pending {pending}");
+}
+
+fn outbox_state(text: &mut String, snapshot: &Snapshot) {
+    let (outbox, view) = (&snapshot.outbox, &snapshot.status.outbox);
+    let oldest = Duration::from_millis(view.oldest_ms).as_secs_f64();
+    line!(text, "# TYPE rulemill_outbox_oldest_seconds gauge");
+    line!(text, "rulemill_outbox_oldest_seconds {oldest}");
+    let gauges = [
+        ("bytes", outbox.bytes),
+        ("bytes_max", view.bytes_max),
+        ("share_bytes_max", view.share_bytes_max),
+        ("reserved_bytes", outbox.reserved_bytes),
+        ("uncommitted_events", outbox.uncommitted),
+        ("dead_letters", outbox.dead_letters),
+        ("dead_letter_bytes", outbox.dead_letter_bytes),
+        ("dead_letter_bytes_max", view.dead_letter_bytes_max),
+        ("file_bytes", outbox.file_bytes),
+        ("failed", u64::from(outbox.failed)),
+    ];
+    for (name, value) in gauges {
+        let name = format!("rulemill_outbox_{name}");
+        line!(text, "# TYPE {name} gauge\n{name} {value}");
+    }
+    let counters = [
+        ("commits", outbox.commits),
+        ("commit_failures", outbox.commit_failures),
+        ("damaged_events", outbox.damaged_events),
+        ("unmatched_events", outbox.unmatched_events),
+        ("late_events", outbox.late_events),
+        ("unknown_settlements", outbox.unknown_settlements),
+        ("compactions", outbox.compactions),
+        ("clock_steps_back", outbox.clock_steps),
+    ];
+    for (name, count) in counters {
+        let name = format!("rulemill_outbox_{name}");
+        line!(text, "# TYPE {name} counter\n{name}_total {count}");
+    }
+}

@@ -1,0 +1,232 @@
+//! `plugin test`: runs the cases of `tests/*.toml`, and rewrites their expectations on demand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domain::{Mapping, MappingLimits, RejectEvent};
+use plugin_runtime::{Answer, CaseReport, ExpectedMessage};
+use serde_json::{Value, json};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+
+use super::cases::{self, WrittenCase};
+use super::manifest::read_component;
+use super::{Manifest, build, engine};
+use crate::cli::connection::Connection;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{print_json, print_line, talk};
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) filter: Option<String>,
+    pub(super) no_build: bool,
+    pub(super) update: bool,
+}
+
+pub(super) fn run(connection: &Connection, plan: &Plan) -> Result<(), Failure> {
+    let manifest = Manifest::here()?;
+    if !plan.no_build {
+        build::run(&manifest)?;
+    }
+    let reports = run_cases(&manifest, plan.filter.as_deref())?;
+    if reports.is_empty() {
+        return Err(Failure::new(
+            Exit::Failed,
+            "no case was run: write some into tests/*.toml, or mind the filter",
+        ));
+    }
+    let failed: Vec<_> = reports
+        .iter()
+        .filter(|(_, report)| !report.mismatches.is_empty())
+        .collect();
+    if connection.is_json() {
+        let all = reports
+            .iter()
+            .map(|(case, report)| shown_as_json(case, report));
+        print_json(&Value::Array(all.collect()))?;
+    } else {
+        for (case, report) in &reports {
+            show(case, report)?;
+        }
+    }
+    if plan.update && !failed.is_empty() {
+        let count = failed.len();
+        update(&failed)?;
+        talk(format_args!(
+            "{count} cases rewritten; look at the difference"
+        ));
+        return Ok(());
+    }
+    let (count, wrong) = (reports.len(), failed.len());
+    if wrong == 0 {
+        talk(format_args!("{count} passed"));
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Failed,
+        format!("{} passed, {wrong} failed", count - wrong),
+    ))
+}
+
+/// The cases whose name contains `filter`, each with what came of it.
+pub(super) fn run_cases(
+    manifest: &Manifest,
+    filter: Option<&str>,
+) -> Result<Vec<(WrittenCase, CaseReport)>, Failure> {
+    let runtime = engine::start(Some(manifest.language))?;
+    let plugin = engine::compile(&runtime, &read_component(&manifest.component)?)?;
+    let mut reports = Vec::new();
+    for written in cases::read()? {
+        if filter.is_some_and(|filter| !written.case.name.contains(filter)) {
+            continue;
+        }
+        let report = runtime
+            .run_case(&plugin, &written.case, MappingLimits::default())
+            .map_err(|error| {
+                let chain = domain::ErrorChain(&error);
+                Failure::new(Exit::Failed, format!("{}: {chain}", written.file.display()))
+            })?;
+        reports.push((written, report));
+    }
+    Ok(reports)
+}
+
+fn show(written: &WrittenCase, report: &CaseReport) -> Result<(), Failure> {
+    let verdict = if report.mismatches.is_empty() {
+        "ok  "
+    } else {
+        "FAIL"
+    };
+    let micros = report.took.as_micros();
+    print_line(&format!("{verdict} {} ({micros} µs)", written.case.name))?;
+    for mismatch in &report.mismatches {
+        print_line(&format!("     {}", mismatch.place))?;
+        print_line(&format!("       expected {}", mismatch.expected))?;
+        print_line(&format!("       got      {}", mismatch.found))?;
+    }
+    Ok(())
+}
+
+fn shown_as_json(written: &WrittenCase, report: &CaseReport) -> Value {
+    let mismatches: Vec<_> = report
+        .mismatches
+        .iter()
+        .map(|it| json!({ "place": it.place, "expected": it.expected, "found": it.found }))
+        .collect();
+    json!({
+        "case": written.case.name,
+        "file": written.file.display().to_string(),
+        "passed": mismatches.is_empty(),
+        "mismatches": mismatches,
+        "micros": u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX),
+        "memoryBytes": report.memory_bytes,
+    })
+}
+
+/// Writes what the plugin did into the cases; everything else in the files stays as it is.
+fn update(failed: &[&(WrittenCase, CaseReport)]) -> Result<(), Failure> {
+    let mut by_file: BTreeMap<&PathBuf, Vec<(usize, &Answer)>> = BTreeMap::new();
+    for (written, report) in failed {
+        by_file
+            .entry(&written.file)
+            .or_default()
+            .push((written.index, &report.answer));
+    }
+    for (file, answers) in by_file {
+        rewrite(file, &answers).map_err(|problem| {
+            Failure::new(Exit::Failed, format!("{}: {problem}", file.display()))
+        })?;
+    }
+    Ok(())
+}
+
+fn rewrite(file: &Path, answers: &[(usize, &Answer)]) -> Result<(), String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let cases = document
+        .get_mut("case")
+        .and_then(Item::as_array_of_tables_mut)
+        .ok_or("its cases are not written as [[case]], write them so first")?;
+    for (index, answer) in answers {
+        let case = cases.get_mut(*index).ok_or("it changed meanwhile")?;
+        expect(case, answer)?;
+    }
+    fs::write(file, document.to_string()).map_err(|error| error.to_string())
+}
+
+fn expect(case: &mut Table, answer: &Answer) -> Result<(), String> {
+    for outcome in ["message", "skipped", "rejected", "retry", "config-refused"] {
+        case.remove(outcome);
+    }
+    match answer {
+        Answer::Mapped(Mapping::Deliver(messages)) if messages.is_empty() => {
+            case.insert("skipped", toml_edit::value(true));
+        }
+        Answer::Mapped(Mapping::Deliver(messages)) => {
+            let mut tables = ArrayOfTables::new();
+            for message in messages {
+                let text = toml::to_string(&ExpectedMessage::of(message))
+                    .map_err(|error| error.to_string())?;
+                let table: DocumentMut = text
+                    .parse()
+                    .map_err(|error: toml_edit::TomlError| error.to_string())?;
+                tables.push(table.as_table().clone());
+            }
+            case.insert("message", Item::ArrayOfTables(tables));
+        }
+        Answer::Mapped(Mapping::Reject(RejectEvent::Rejected(reason))) => {
+            case.insert("rejected", toml_edit::value(reason));
+        }
+        Answer::Mapped(Mapping::Reject(RejectEvent::Retry(reason))) => {
+            case.insert("retry", toml_edit::value(reason));
+        }
+        Answer::ConfigRefused(reason) => {
+            case.insert("config-refused", toml_edit::value(reason));
+        }
+        Answer::Fault(fault) => return Err(format!("a fault is nothing to expect: {fault}")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Mapping, OutboundMessage, RejectEvent};
+    use plugin_runtime::Answer;
+
+    use super::rewrite;
+
+    const FILE: &str = "# what we want\n[[case]]\nname = \"one\" # first\nskipped = true\n\n[[case]]\nname = \"two\"\n[[case.message]]\ntag = \"old\"\n";
+
+    #[test]
+    fn an_update_rewrites_expectations_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, FILE).unwrap();
+        let message = OutboundMessage {
+            tag: Some("new".to_owned()),
+            keys: vec!["k".to_owned()],
+            properties: vec![("p".to_owned(), "1".to_owned())],
+            body: b"{\"a\":1}".to_vec(),
+        };
+        let sends = Answer::Mapped(Mapping::Deliver(vec![message]));
+        let rejects = Answer::Mapped(Mapping::Reject(RejectEvent::Rejected("no".to_owned())));
+        rewrite(&file, &[(0, &rejects), (1, &sends)]).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            text.starts_with(
+                "# what we want\n[[case]]\nname = \"one\" # first\nrejected = \"no\"\n"
+            ),
+            "{text}"
+        );
+        for line in ["tag = \"new\"", "keys = [\"k\"]", "p = \"1\"", "a = 1"] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("old"), "{text}");
+        // What was written is read again.
+        let cases: toml::Table = toml::from_str(&text).unwrap();
+        assert_eq!(cases["case"].as_array().unwrap().len(), 2);
+    }
+}
