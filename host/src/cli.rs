@@ -44,6 +44,10 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, for as long as the command line is read"
+)]
 enum Command {
     /// Run the host.
     #[command(after_help = "Examples:

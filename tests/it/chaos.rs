@@ -17,10 +17,10 @@ pub(crate) fn schedules(kind: Kind) -> Result<()> {
     let seeds: Vec<u64> = (1..=last).chain(FOUND).collect();
     let (mut events, mut repeated, mut lost, mut slowest) = (0, 0, 0, 0);
     for seeds in seeds.chunks(SCHEDULES_PER_BACKEND) {
-        let backend = Backend::start(kind)?;
+        let mut backend = Backend::start(kind)?;
         for seed in seeds {
             figures::say("chaos", &format!("seed {seed} on {} begins", kind.name()));
-            let report = chaos::run(*seed, &backend)?;
+            let report = chaos::run(*seed, &mut backend)?;
             events += report.events;
             repeated += report.repeated;
             lost += report.lost_uncommitted;

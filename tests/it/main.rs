@@ -78,10 +78,16 @@ const CASES: &[Case] = &[
     case("a_first_mapping_is_live_in_python", COMPONENTIZE_PY, || {
         plugin_kit::first_mapping("python")
     }),
-    case("a_first_mapping_is_live_in_javascript", COMPONENTIZE_QJS, || {
-        plugin_kit::first_mapping("javascript")
-    }),
-    case("a_watched_plugin_is_live_after_each_save", NONE, plugin_kit::watch),
+    case(
+        "a_first_mapping_is_live_in_javascript",
+        COMPONENTIZE_QJS,
+        || plugin_kit::first_mapping("javascript"),
+    ),
+    case(
+        "a_watched_plugin_is_live_after_each_save",
+        NONE,
+        plugin_kit::watch,
+    ),
     case(
         "the_demo_prints_exactly_its_22_messages",
         NONE,
@@ -243,11 +249,9 @@ const CASES: &[Case] = &[
         JAVA,
         dead_letters::too_many_pause_the_rule,
     ),
-    case(
-        "random_schedules_keep_every_promise_embedded",
-        NONE,
-        || chaos::schedules(Kind::Embedded),
-    ),
+    case("random_schedules_keep_every_promise_embedded", NONE, || {
+        chaos::schedules(Kind::Embedded)
+    }),
     case("random_schedules_keep_every_promise_java", JAVA, || {
         chaos::schedules(Kind::Java)
     }),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acceptance::admin::{Admin, status_rule};
 use acceptance::event::Event;
-use acceptance::eventually::{eventually, now_ms};
+use acceptance::eventually::{eventually, let_pass};
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::java::JavaRocketmq;
 use acceptance::load::{Load, StormSpec};
@@ -37,9 +37,9 @@ pub(crate) fn come_and_vanish() -> Result<()> {
         clients: rate * 2,
     };
     let storm = Load::storm(host.mqtt()?, spec)?;
-    lasts(phase)?;
+    let_pass(phase);
     rocketmq.set_queues(TOPIC, MORE, MORE)?;
-    lasts(phase)?;
+    let_pass(phase);
     // They may still be read: a consumer drains what is in them.
     rocketmq.set_queues(TOPIC, FEWER, MORE)?;
     let waiting = wait_for_vanished(&admin)?;
@@ -60,13 +60,6 @@ pub(crate) fn come_and_vanish() -> Result<()> {
     let messages = reader::java(&name_server, TOPIC, events, Duration::from_secs(60))?;
     judge(messages, usize::try_from(storm.connects)?, &waiting)?;
     oracle::conservation(&admin)
-}
-
-fn lasts(phase: Duration) -> Result<()> {
-    let end = now_ms() + u64::try_from(phase.as_millis())?;
-    eventually("end of a phase", phase * 2, || {
-        Ok((now_ms() >= end).then_some(()))
-    })
 }
 
 /// The rule names the queues that its clients wait for, since it may not move them by itself.

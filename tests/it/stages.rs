@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use acceptance::admin::status_rule;
 use acceptance::bare_client::BareClient;
-use acceptance::eventually::eventually;
+use acceptance::eventually::{eventually, let_pass};
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::metrics::{Histogram, Metrics};
 use acceptance::{figures, java, oracle, scale};
@@ -37,7 +37,7 @@ pub(crate) fn of_one_event() -> Result<()> {
         BareClient::visit(host.mqtt()?, &format!("GID_Stages@@@{}", number % 64))?;
         // One at a time: the next comes when the last is delivered and a little longer.
         admin.wait_until_delivered(Duration::from_secs(30))?;
-        std::thread::sleep(PAUSE);
+        let_pass(PAUSE);
         Ok(())
     };
     // The first ones open connections and warm instances.

@@ -138,7 +138,15 @@ fn unless_forced(host: &TestHost, rule: &Value, refused: &Refused) -> Result<()>
         .get("ruleId")
         .and_then(Value::as_str)
         .context("a rule without id")?;
-    admin.wait_for_health(id, "retrying", Duration::from_secs(30))
+    admin.wait_for_health(id, "retrying", Duration::from_secs(30))?;
+    // What waits for RocketMQ can be edited all the same, as long as it still goes there.
+    let edited = admin.edit_rule(id, |rule| {
+        if let Some(rule) = rule.as_object_mut() {
+            rule.insert("description".to_owned(), Value::from("waits"));
+        }
+    })?;
+    ensure!(edited.at("/description") == "waits", "{}", edited.text);
+    Ok(())
 }
 
 fn check(host: &TestHost, admin: &Admin, rule: &Value, refused: &Refused) -> Result<()> {

@@ -7,6 +7,7 @@ import java.util.TreeSet;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
@@ -18,6 +19,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
  * message, {@code CLIENT_ID CHANNEL_ID TAG SEQUENCE EVENT_ID}.
  */
 public final class Offsets {
+    private static final int ATTEMPTS = 10;
+
     public static void main(String[] args) throws Exception {
         // The client logs to whatever System.out is.
         PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
@@ -31,7 +34,7 @@ public final class Offsets {
         consumer.start();
         int code = 0;
         try {
-            Set<MessageQueue> queues = new TreeSet<>(consumer.fetchSubscribeMessageQueues(args[1]));
+            Set<MessageQueue> queues = new TreeSet<>(queues(consumer, args[1]));
             for (MessageQueue queue : queues) {
                 long min = consumer.minOffset(queue);
                 long max = consumer.maxOffset(queue);
@@ -49,6 +52,20 @@ public final class Offsets {
         consumer.shutdown();
         // The client leaves timers behind.
         Runtime.getRuntime().halt(code);
+    }
+
+    /** A busy machine may answer the first question too late. */
+    private static Set<MessageQueue> queues(DefaultMQPullConsumer consumer, String topic) throws Exception {
+        for (int attempt = 1;; attempt++) {
+            try {
+                return consumer.fetchSubscribeMessageQueues(topic);
+            } catch (MQClientException error) {
+                if (attempt == ATTEMPTS) {
+                    throw error;
+                }
+                Thread.sleep(1000);
+            }
+        }
     }
 
     private static void sample(DefaultMQPullConsumer consumer, MessageQueue queue, long from, int length,

@@ -67,18 +67,18 @@ pub fn describe(seed: u64) -> String {
 /// # Errors
 ///
 /// Says which promise is broken, with the seed and what was done.
-pub fn run(seed: u64, backend: &Backend) -> Result<Report> {
+pub fn run(seed: u64, backend: &mut Backend) -> Result<Report> {
     let schedule = Schedule::new(seed);
-    let failed = || format!("on {}, {schedule}", backend.kind.name());
-    play(&schedule, backend).with_context(failed)
+    let kind = backend.kind().name();
+    play(&schedule, backend).with_context(|| format!("on {kind}, {schedule}"))
 }
 
-fn play(schedule: &Schedule, backend: &Backend) -> Result<Report> {
+fn play(schedule: &Schedule, backend: &mut Backend) -> Result<Report> {
     let start = Instant::now();
     let mut operator = Operator::start(schedule, backend)?;
     let diary = Arc::new(Diary::default());
     let players = Players::start(operator.host.mqtt()?, schedule.parts.clone(), &diary);
-    operator.perform(schedule)?;
+    operator.perform(schedule, backend)?;
     operator.restore()?;
     players.settle(SETTLE)?;
     let report = finish(schedule, backend, &operator, &diary, 0)?;

@@ -26,6 +26,11 @@ pub fn eventually<T>(
     }
 }
 
+/// Lets time pass that is a part of the story, such as an outage's length. Not for waiting until something has happened.
+pub fn let_pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Milliseconds since the UNIX epoch.
 #[must_use]
 pub fn now_ms() -> u64 {

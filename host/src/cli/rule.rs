@@ -105,6 +105,10 @@ struct Parts {
     /// The plugin's configuration, a JSON object.
     #[arg(long, value_name = "JSON", value_parser = parse_object)]
     config: Option<Map<String, Value>>,
+    /// Linear memory of one instance of the plugin, such as 64MiB for one in Python; by default
+    /// plugins.memory of the host.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<bytesize::ByteSize>,
     /// Free text.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -277,6 +281,18 @@ impl Parts {
             }),
         );
         put(rule, "/mapping", "config", self.config.map(Value::Object));
+        if let Some(memory) = self.memory {
+            let limits = serde_json::json!({ "memoryBytesMax": memory.as_u64() });
+            match rule
+                .pointer_mut("/mapping/limits")
+                .and_then(Value::as_object_mut)
+            {
+                Some(all) => {
+                    all.insert("memoryBytesMax".to_owned(), memory.as_u64().into());
+                }
+                None => put(rule, "/mapping", "limits", Some(limits)),
+            }
+        }
         put(rule, "/mapping", "onFault", self.on_fault.map(Value::from));
         put(
             rule,

@@ -139,7 +139,7 @@ fn run(options: &Options) -> Result<Vec<(u64, Kind)>> {
             }
         }
         let seed = options.seeds.at(index);
-        for (kind, backend) in &backends {
+        for (kind, backend) in &mut backends {
             done += 1;
             // What a schedule before it left is not about this one.
             drop(host::take_logs());

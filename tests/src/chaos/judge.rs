@@ -142,13 +142,14 @@ impl Case<'_> {
         );
         match attempt.end {
             End::Disconnected => {
-                let asking = Span {
-                    from: attempt.disconnected_at.unwrap_or(0),
+                // A client may send DISCONNECT to a host that has just died, and takes that end for the answer.
+                let open = Span {
+                    from: attempt.accepted_at.unwrap_or(0),
                     to: attempt.ended_at.unwrap_or(0),
                 };
-                let is_stopped = self.stops.iter().any(|stop| stop.overlaps(asking));
+                let is_stopped = self.stops.iter().any(|stop| stop.overlaps(open));
                 ensure!(
-                    story.disconnect || is_stopped || self.is_killed_after(asking),
+                    story.disconnect || is_stopped || self.is_killed_after(open),
                     "disconnect is missing"
                 );
             }
@@ -160,11 +161,11 @@ impl Case<'_> {
         Ok(false)
     }
 
-    /// Whether the host may have died between a request and the commit of its event, whenever the answer was seen.
-    fn is_killed_after(&self, asking: Span) -> bool {
+    /// Whether the host may have died in that time or before the commit of what happened at its end.
+    fn is_killed_after(&self, time: Span) -> bool {
         let until_commit = Span {
-            from: asking.from,
-            to: asking.to.saturating_add(COMMIT_MS),
+            from: time.from,
+            to: time.to.saturating_add(COMMIT_MS),
         };
         self.kills.iter().any(|kill| kill.overlaps(until_commit))
     }

@@ -135,7 +135,8 @@ fn fill_file(operator: &Operator, topic: &str) -> Result<Fill> {
         let churn = ChurnSpec {
             prefix: &format!("{FILL_GROUP}@@@"),
             visits: FILL_VISITS,
-            clients: 400,
+            // One that is held up must not meet the next visit of its client.
+            clients: FILL_VISITS,
             parallel: 64,
         };
         let report = Load::churn(host.mqtt()?, churn)?.report()?;
@@ -144,6 +145,7 @@ fn fill_file(operator: &Operator, topic: &str) -> Result<Fill> {
             "not every visit was accepted: {report:?}"
         );
         visits += FILL_VISITS;
+        expect_recorded(operator, visits * 3)?;
         if std::fs::metadata(&file)?.len() >= COMPACTED_FROM {
             drain_nearly(operator, visits * 3 / FEW_OF)?;
             return Ok(Fill {
@@ -156,6 +158,17 @@ fn fill_file(operator: &Operator, topic: &str) -> Result<Fill> {
         "{} is too small to be compacted after {visits} visits",
         file.display()
     )
+}
+
+/// Nobody else is there yet: so many events are recorded.
+fn expect_recorded(operator: &Operator, events: u64) -> Result<()> {
+    let admin = operator.host.admin()?;
+    let mut recorded = 0;
+    let done = eventually("record of every event", DELIVERY, || {
+        recorded = admin.events("recorded")?;
+        Ok((recorded == events).then_some(()))
+    });
+    done.with_context(|| format!("{recorded} of {events}"))
 }
 
 /// Delivers nearly all of the backlog. The last events hold the end of the file: when they are gone as well, the engine
@@ -174,10 +187,7 @@ fn open_channels(operator: &Operator, topic: &str) -> Result<Fill> {
     let prefix = format!("{FILL_GROUP}@@@");
     let count = usize::try_from(MANY_CHANNELS)?;
     let load = Load::hold(operator.host.mqtt()?, &prefix, count)?;
-    let admin = operator.host.admin()?;
-    eventually("record of every connect", DELIVERY, || {
-        Ok((admin.events("recorded")? >= MANY_CHANNELS).then_some(()))
-    })?;
+    expect_recorded(operator, MANY_CHANNELS)?;
     Ok(Fill {
         events: MANY_CHANNELS * 2,
         open: Some(load),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::schedule::{Action, RULES, Schedule, group, rule_id};
+use super::schedule::{Action, RULES, Schedule, Server, group, rule_id};
 use super::truth::{Matching, Span};
 use crate::admin::{Admin, Reply, status_rule};
 use crate::eventually::now_ms;
@@ -113,11 +113,11 @@ impl Operator {
     }
 
     /// Does all actions, each at its time or as soon as the ones before it are done.
-    pub(super) fn perform(&mut self, schedule: &Schedule) -> Result<()> {
+    pub(super) fn perform(&mut self, schedule: &Schedule, backend: &mut Backend) -> Result<()> {
         let start = Instant::now();
         for (at, action) in &schedule.actions {
             self.watch_until(start + Duration::from_millis(*at))?;
-            self.act(schedule, action)
+            self.act(schedule, action, backend)
                 .with_context(|| format!("action {action:?}"))?;
         }
         self.watch_until(start + schedule.length)
@@ -207,7 +207,7 @@ impl Operator {
         self.trouble_since.get_or_insert_with(now_ms);
     }
 
-    fn act(&mut self, schedule: &Schedule, action: &Action) -> Result<()> {
+    fn act(&mut self, schedule: &Schedule, action: &Action, backend: &mut Backend) -> Result<()> {
         if action.is_network() {
             self.trouble();
         }
@@ -236,8 +236,13 @@ impl Operator {
                 self.is_cut = false;
                 self.proxy.restore()
             }
-            Action::Harm(direction, fault) => {
-                self.proxy.broker_link().harm(*direction, *fault);
+            Action::KillBroker => backend.kill_broker(),
+            Action::Harm(server, direction, fault) => {
+                let link = match server {
+                    Server::NameServer => self.proxy.name_server_link(),
+                    Server::Broker => self.proxy.broker_link(),
+                };
+                link.harm(*direction, *fault);
                 Ok(())
             }
             Action::Heal => {

@@ -28,6 +28,13 @@ const FAIL_POINTS: [&str; 4] = [
     "after-send",
 ];
 
+/// A server of RocketMQ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    NameServer,
+    Broker,
+}
+
 /// One action of the operator or of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -43,8 +50,10 @@ pub(super) enum Action {
     /// RocketMQ is not to be reached.
     Cut,
     Restore,
-    /// The network to the broker.
-    Harm(Direction, Fault),
+    /// kill -9 of the broker, and start.
+    KillBroker,
+    /// The network to a server of RocketMQ.
+    Harm(Server, Direction, Fault),
     Heal,
     /// Another mapping.
     Swap {
@@ -82,9 +91,9 @@ impl Action {
     /// Whether a message may reach RocketMQ and the answer not the host.
     pub(super) fn is_network(&self) -> bool {
         match self {
-            Self::Cut => true,
+            Self::Cut | Self::KillBroker => true,
             // A delay is far below the time that a send may take.
-            Self::Harm(_, fault) => !matches!(fault, Fault::Delay(_)),
+            Self::Harm(_, _, fault) => !matches!(fault, Fault::Delay(_)),
             _ => false,
         }
     }
@@ -322,38 +331,45 @@ fn of_rule(rule: usize, length_ms: u64, random: &mut Random, actions: &mut Vec<(
     }
 }
 
-/// Troubles of the network, one after the other.
+/// Troubles of the network and of RocketMQ, one after the other.
 fn of_network(length_ms: u64, random: &mut Random, actions: &mut Vec<(u64, Action)>) {
     let mut at = random.between(100, 1000);
+    // A broker takes seconds to come back.
+    let mut is_killed = false;
     while at < length_ms {
-        let direction = if random.in_hundred(50) {
-            Direction::ToServer
-        } else {
-            Direction::ToClient
-        };
         let end = at + random.between(200, 1800);
-        let (begin, heal) = match random.between(0, 7) {
-            0 | 1 => (Action::Cut, Action::Restore),
-            2 => (Action::Harm(direction, Fault::Stall), Action::Heal),
-            3 => {
-                let delay = Duration::from_millis(random.between(20, 300));
-                (Action::Harm(direction, Fault::Delay(delay)), Action::Heal)
+        match random.between(0, 9) {
+            0 => actions.extend([(at, Action::Cut), (end, Action::Restore)]),
+            1 | 2 if !is_killed => {
+                is_killed = true;
+                actions.push((at, Action::KillBroker));
             }
-            4 => {
-                let rate = random.between(500, 20_000);
-                (Action::Harm(direction, Fault::Throttle(rate)), Action::Heal)
-            }
-            5 => {
-                let kept = usize::try_from(random.between(0, 300)).unwrap_or(0);
-                (Action::Harm(direction, Fault::CutFrame(kept)), Action::Heal)
-            }
-            // The broker stores, the host never hears of it.
-            _ => (Action::Harm(Direction::ToClient, Fault::Drop), Action::Heal),
-        };
-        actions.push((at, begin));
-        actions.push((end, heal));
+            choice => actions.extend([(at, harm(choice, random)), (end, Action::Heal)]),
+        }
         at = end + random.between(100, 1500);
     }
+}
+
+fn harm(choice: u64, random: &mut Random) -> Action {
+    let direction = if random.in_hundred(50) {
+        Direction::ToServer
+    } else {
+        Direction::ToClient
+    };
+    let server = if random.in_hundred(20) {
+        Server::NameServer
+    } else {
+        Server::Broker
+    };
+    let fault = match choice {
+        1..=3 => Fault::Stall,
+        4 => Fault::Delay(Duration::from_millis(random.between(20, 300))),
+        5 | 6 => Fault::Throttle(random.between(500, 20_000)),
+        7 => Fault::CutFrame(usize::try_from(random.between(0, 300)).unwrap_or(0)),
+        // The broker stores, the host never hears of it.
+        _ => return Action::Harm(Server::Broker, Direction::ToClient, Fault::Drop),
+    };
+    Action::Harm(server, direction, fault)
 }
 
 fn kill(random: &mut Random) -> Action {

@@ -37,8 +37,6 @@ pub(super) struct Attempt {
     /// The code of a CONNACK that did not.
     pub(super) refused: Option<u8>,
     pub(super) end: End,
-    /// When the client sent DISCONNECT.
-    pub(super) disconnected_at: Option<u64>,
     pub(super) ended_at: Option<u64>,
 }
 
@@ -114,7 +112,6 @@ impl Diary {
             accepted_at: None,
             refused: None,
             end: End::ByHost,
-            disconnected_at: None,
             ended_at: None,
         });
         attempts.len() - 1
@@ -135,12 +132,8 @@ impl Diary {
 
     pub(super) fn ended(&self, number: usize, end: End) {
         if let Some(attempt) = self.lock().get_mut(number) {
-            let now = now_ms();
             attempt.end = end;
-            attempt.ended_at = Some(now);
-            if end == End::Unsure {
-                attempt.disconnected_at = Some(now);
-            }
+            attempt.ended_at = Some(now_ms());
         }
     }
 

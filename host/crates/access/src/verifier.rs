@@ -78,10 +78,9 @@ impl PasswordVerifier {
             verdict
         });
         self.hashed.fetch_add(1, Ordering::Relaxed);
-        let is_right = match verdict.await {
-            Ok(Ok(is_right)) => is_right,
-            // No memory, or the host is going down.
-            Ok(Err(_)) | Err(_) => return Err(RefuseAccessError::Unavailable),
+        // Otherwise there is no memory, or the host is going down.
+        let Ok(Ok(is_right)) = verdict.await else {
+            return Err(RefuseAccessError::Unavailable);
         };
         if is_right {
             self.cache.insert(proof, Instant::now());

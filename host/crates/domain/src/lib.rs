@@ -18,7 +18,8 @@ mod slot;
 mod status_sink;
 
 pub use authenticator::{
-    AuthenticationMethod, Authenticator, ConnectAttempt, ListenerFacts, Principal, RefuseAccessError,
+    AuthenticationMethod, Authenticator, ConnectAttempt, ListenerFacts, Principal,
+    RefuseAccessError,
 };
 pub use channel::{ChannelFacts, ChannelId, CloseReason, MqttVersion};
 pub use clock::{Clock, SystemClock};

@@ -30,8 +30,8 @@ pub use crate::view::{
 };
 pub use dead_letters::{ChosenDeadLetters, DeadLetterPage, Replayed, SkippedDeadLetter};
 pub use rules::PendingEvents;
-pub use store::{Burial, DeadLetter, DeadLetterFilter, DeadLetterReason};
 pub(crate) use status::Baseline;
+pub use store::{Burial, DeadLetter, DeadLetterFilter, DeadLetterReason};
 
 use crate::clock_watch::ClockWatch;
 use crate::config::{DeliveryConfig, InstanceConfig, OutboxLimits};
@@ -130,7 +130,7 @@ impl Control {
             .filter(|it| it.rule_id == record.rule_id && it.id < record.id)
             .map(|it| it.id)
             .collect();
-        self.couriers.start(Arc::new(CourierContext {
+        self.couriers.start(&Arc::new(CourierContext {
             incarnation: record.id,
             rule_id: record.rule_id.clone(),
             group_id: record.group_id.clone(),

@@ -36,17 +36,17 @@ impl Couriers {
     }
 
     /// Starts the courier of `context.incarnation` unless it runs already.
-    pub(crate) fn start(&self, context: Arc<CourierContext>) {
+    pub(crate) fn start(&self, context: &Arc<CourierContext>) {
         let mut running = self.running.lock();
         if running.contains_key(&context.incarnation) {
             return;
         }
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let (stop, task) = (self.shutdown.child_token(), TaskTracker::new());
-        task.spawn(courier::run(Arc::clone(&context), requests, stop.clone()));
+        task.spawn(courier::run(Arc::clone(context), requests, stop.clone()));
         task.close();
         let courier = Running {
-            context: Arc::clone(&context),
+            context: Arc::clone(context),
             requests: sender,
             stop,
             task,

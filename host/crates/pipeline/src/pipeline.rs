@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use domain::{Clock, ErrorChain, GroupId};
 use plugin_runtime::{PluginRuntime, StartRuntimeError};
-use store::{MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig};
+use store::{MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig, RecoveredOutbox};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,31 +68,7 @@ impl Pipeline {
         mut config: PipelineConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenPipelineError> {
-        let feeds = Arc::new(Feeds::default());
-        let observed = Arc::new(ObservedCounts::default());
-        let metrics = Arc::new(Metrics::new());
-        let listener = (
-            Arc::clone(&metrics),
-            Arc::clone(&observed),
-            Arc::clone(&feeds),
-        );
-        let outbox_config = outbox_config(&config);
-        let outbox_limits = OutboxLimits {
-            bytes_max: outbox_config.bytes_max,
-            share_bytes_max: outbox_config.share_bytes_max,
-            dead_letters_bytes_max: outbox_config.dead_letters_bytes_max,
-        };
-        let (outbox, recovered) = Outbox::open(
-            outbox_config,
-            Arc::clone(&clock),
-            Box::new(move |events| {
-                let (metrics, observed, feeds) = &listener;
-                metrics.committed(events);
-                observed.committed(events);
-                feeds.committed(events);
-            }),
-        )
-        .map_err(OpenPipelineError::Outbox)?;
+        let opened = OpenedOutbox::open(outbox_config(&config), &clock)?;
         let meta =
             MetaStore::open(config.data_dir.join("meta.redb")).map_err(OpenPipelineError::Meta)?;
         let meta = Arc::new(meta);
@@ -104,27 +80,27 @@ impl Pipeline {
         let groups = Arc::new(groups);
         let rule_set = Arc::new(RuleSetCell::new());
         let recorder = Arc::new(Recorder::new(
-            Arc::clone(&outbox),
+            Arc::clone(&opened.outbox),
             Arc::clone(&rule_set),
             Arc::clone(&groups),
-            Arc::clone(&observed),
+            Arc::clone(&opened.observed),
         ));
         let intent = Intent::read(&meta)
             .map_err(|error| OpenPipelineError::Load(control_errors::store(&error)))?;
         let control = Arc::new(Control {
-            baseline: Baseline::new(&intent, &outbox.all_counts()),
-            outbox_limits,
+            baseline: Baseline::new(&intent, &opened.outbox.all_counts()),
+            outbox_limits: opened.limits,
             clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
             reloader: Arc::new(Reloader::new(Arc::clone(&meta), Arc::clone(&runtime))),
             meta,
-            outbox,
+            outbox: opened.outbox,
             runtime,
             rule_set,
             known_groups: groups,
-            feeds,
+            feeds: opened.feeds,
             couriers: Arc::new(Couriers::new()),
-            metrics,
-            observed,
+            metrics: opened.metrics,
+            observed: opened.observed,
             clock,
             configured: std::mem::take(&mut config.instances),
             delivery: config.delivery,
@@ -144,7 +120,7 @@ impl Pipeline {
             shutdown.clone(),
         ));
         housekeeping::start(&tasks, &control, &shutdown);
-        let recovered_channels = recovered.closed_channels;
+        let recovered_channels = opened.recovered.closed_channels;
         Ok(Self {
             recorder,
             control,
@@ -177,6 +153,53 @@ impl Pipeline {
             tracing::error!("outbox was not closed properly");
         }
         left
+    }
+}
+
+/// The outbox and everyone who hears of its commits.
+struct OpenedOutbox {
+    outbox: Arc<Outbox>,
+    recovered: RecoveredOutbox,
+    limits: OutboxLimits,
+    feeds: Arc<Feeds>,
+    observed: Arc<ObservedCounts>,
+    metrics: Arc<Metrics>,
+}
+
+impl OpenedOutbox {
+    fn open(config: OutboxConfig, clock: &Arc<dyn Clock>) -> Result<Self, OpenPipelineError> {
+        let limits = OutboxLimits {
+            bytes_max: config.bytes_max,
+            share_bytes_max: config.share_bytes_max,
+            dead_letters_bytes_max: config.dead_letters_bytes_max,
+        };
+        let feeds = Arc::new(Feeds::default());
+        let observed = Arc::new(ObservedCounts::default());
+        let metrics = Arc::new(Metrics::new());
+        let listeners = (
+            Arc::clone(&metrics),
+            Arc::clone(&observed),
+            Arc::clone(&feeds),
+        );
+        let (outbox, recovered) = Outbox::open(
+            config,
+            Arc::clone(clock),
+            Box::new(move |events| {
+                let (metrics, observed, feeds) = &listeners;
+                metrics.committed(events);
+                observed.committed(events);
+                feeds.committed(events);
+            }),
+        )
+        .map_err(OpenPipelineError::Outbox)?;
+        Ok(Self {
+            outbox,
+            recovered,
+            limits,
+            feeds,
+            observed,
+            metrics,
+        })
     }
 }
 

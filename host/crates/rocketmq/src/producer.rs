@@ -197,7 +197,8 @@ impl Producers {
             let producer = self.start_producer(generation).await?;
             current.generation = generation;
             if let Some(old) = current.producer.replace(Arc::new(producer)) {
-                tracing::info!(instance = %self.config.instance_id, generation, "rocketmq producer rebuilt");
+                // Once a second while a broker is gone; the rule's health says that it is.
+                tracing::debug!(instance = %self.config.instance_id, generation, "rocketmq producer rebuilt");
                 self.retire(old);
             }
         }

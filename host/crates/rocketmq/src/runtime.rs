@@ -73,6 +73,19 @@ impl RocketmqRuntime {
 
     /// Ends the runtime. Blocks, so it must not be called from async code.
     pub fn shutdown(self) {
+        // The library refuses on any thread of another runtime, also on those that may block.
+        let ended = std::thread::Builder::new()
+            .name("rocketmq-end".to_owned())
+            .spawn(move || self.end())
+            .map(std::thread::JoinHandle::join);
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("end of the rocketmq runtime panicked"),
+            Err(error) => tracing::warn!(%error, "rocketmq runtime was not ended: no thread"),
+        }
+    }
+
+    fn end(self) {
         let report = self.owner.block_on(self.client.shutdown());
         if !report.is_healthy() {
             tracing::warn!(report = report.to_json(), "rocketmq client ended uncleanly");

@@ -9,6 +9,7 @@ fn parts() -> Parts {
         plugin: None,
         plugin_version: None,
         config: None,
+        memory: None,
         description: None,
         on_fault: None,
         on_reject: None,
@@ -68,6 +69,26 @@ fn the_ordering_is_part_of_the_destination() {
     assert_eq!(
         rule["destination"],
         json!({ "topic": "T", "ordering": "available" })
+    );
+}
+
+#[test]
+fn memory_is_one_of_the_limits() {
+    let memory = || Parts {
+        memory: Some("64MiB".parse().unwrap()),
+        ..parts()
+    };
+    let mut rule = json!({ "mapping": {} });
+    memory().write_into(&mut rule);
+    assert_eq!(
+        rule["mapping"]["limits"],
+        json!({ "memoryBytesMax": 67_108_864 })
+    );
+    let mut rule = json!({ "mapping": { "limits": { "callDeadlineMs": 5 } } });
+    memory().write_into(&mut rule);
+    assert_eq!(
+        rule["mapping"]["limits"],
+        json!({ "callDeadlineMs": 5, "memoryBytesMax": 67_108_864 })
     );
 }
 

@@ -40,7 +40,6 @@ fn attempt(connection: u8, end: End) -> Attempt {
         accepted_at: Some(10_010),
         refused: None,
         end,
-        disconnected_at: Some(10_090),
         ended_at: Some(10_100),
     }
 }

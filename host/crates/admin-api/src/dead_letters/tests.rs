@@ -188,6 +188,12 @@ async fn wrong_requests_about_dead_letters_have_their_answers() {
             "{line} {body}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_dead_letters_there_is_nothing_to_list_delete_or_replay() {
+    let host = Host::start().await;
+    let list = "/v1/dead-letters";
     let (status, page) = host.ask(&format!("GET {list}?reason=fault"), "").await;
     assert_eq!(status, 200);
     assert_eq!(

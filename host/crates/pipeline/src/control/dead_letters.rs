@@ -128,7 +128,7 @@ impl Control {
         };
         let outbox = Arc::clone(&self.outbox);
         self.blocking(move || {
-            let deleted = outbox.delete_dead_letters(ids);
+            let deleted = outbox.delete_dead_letters(&ids);
             deleted.map_err(|error| control_errors::store(&error))
         })
         .await

@@ -3,7 +3,7 @@
 pub(crate) mod instance;
 pub(crate) mod plugin;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -67,7 +67,7 @@ pub(crate) struct Rig {
     active: Mutex<BTreeMap<IncarnationId, ActiveIncarnation>>,
     pub(crate) couriers: Couriers,
     /// Sequences of each client, in order.
-    pub(crate) sent: Mutex<HashMap<ClientId, Vec<u64>>>,
+    pub(crate) sent: Mutex<BTreeMap<ClientId, Vec<u64>>>,
 }
 
 impl Rig {
@@ -207,7 +207,7 @@ impl Rig {
     /// Adds the incarnation `id` and starts its courier.
     pub(crate) fn start(&self, id: u32, predecessors: &[u32]) {
         self.put(id, |_| {});
-        self.couriers.start(self.context(id, predecessors));
+        self.couriers.start(&self.context(id, predecessors));
     }
 
     /// One `connect` of `client`; its sequence.
@@ -254,7 +254,10 @@ impl Rig {
     }
 
     pub(crate) fn worst(&self, id: u32) -> Option<(Health, String)> {
-        self.couriers.health(IncarnationId(id)).unwrap().worst().0
+        let Some(health) = self.couriers.health(IncarnationId(id)) else {
+            panic!("courier {id} does not run");
+        };
+        health.worst().0
     }
 
     /// Waits until everything of incarnation `id` is settled.
@@ -304,7 +307,7 @@ impl Rig {
             let retire = self.couriers.retire_queue(IncarnationId(1), queue.clone());
             match retire.await {
                 Err(RetireQueueError::NotReady) => {
-                    tokio::time::sleep(Duration::from_millis(2)).await
+                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 answer => return answer,
             }

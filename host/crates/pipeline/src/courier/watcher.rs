@@ -117,7 +117,7 @@ impl Watcher {
                 }
                 Some(probed) = self.probes.join_next() => {
                     if let Ok((queue, is_alive)) = probed {
-                        self.probed(queue, is_alive);
+                        self.probed(&queue, is_alive);
                     }
                 }
                 Some(request) = requests.recv() => self.retire(request).await,
@@ -214,11 +214,11 @@ impl Watcher {
         }
     }
 
-    fn probed(&mut self, queue: QueueName, is_alive: bool) {
+    fn probed(&mut self, queue: &QueueName, is_alive: bool) {
         if is_alive {
             tracing::info!(rule_id = %self.context.rule_id, %queue, "queue answers again");
-            self.table.forgive(&queue);
-        } else if let Some(at) = self.probe_at.get_mut(&queue) {
+            self.table.forgive(queue);
+        } else if let Some(at) = self.probe_at.get_mut(queue) {
             *at = Instant::now() + self.context.timings.route_every_failing;
         }
     }

@@ -132,7 +132,7 @@ impl Outbox {
     /// # Errors
     ///
     /// When the outbox is closed. Some may be deleted then.
-    pub fn delete_dead_letters(&self, ids: Vec<u64>) -> Result<u64, EditDeadLettersError> {
+    pub fn delete_dead_letters(&self, ids: &[u64]) -> Result<u64, EditDeadLettersError> {
         let _editing = self.letter_edits.lock();
         let mut deleted = 0;
         for ids in ids.chunks(EDIT_LETTERS_MAX) {

@@ -59,6 +59,10 @@ pub(super) struct Slot {
 
 /// The first page.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts that are read off one page"
+)]
 pub(super) struct Header {
     /// The slot that the engine would start from, then the other; `None` where it is not readable.
     pub(super) newest: Option<Slot>,
@@ -159,7 +163,7 @@ impl Header {
     fn check_length(&mut self, page: &[u8], file_bytes: u64) {
         let page_bytes = u64::from(PAGE_SIZE_OURS);
         let pages = (file_bytes / page_bytes).saturating_sub(1);
-        if pages == 0 || file_bytes % page_bytes != 0 {
+        if pages == 0 || !file_bytes.is_multiple_of(page_bytes) {
             self.damages.push(HeaderDamage {
                 offset: 0,
                 detail: format!("the file ends after {file_bytes} bytes, in the middle of a page"),

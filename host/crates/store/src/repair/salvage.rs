@@ -38,7 +38,7 @@ pub(super) fn salvage(
     let result = build(image, new, report);
     if result.is_err() {
         // The reason is what is told.
-        let _: Result<(), _> = super::swap::clear(new);
+        drop(super::swap::clear(new));
     }
     result
 }

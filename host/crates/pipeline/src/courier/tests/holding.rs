@@ -32,8 +32,8 @@ async fn full_dead_letters_pause_the_rule_and_drop_nothing() {
         .outbox
         .dead_letters(&store::DeadLetterFilter::default(), 10)
         .unwrap();
-    let ids = letters.iter().map(|letter| letter.id).collect();
-    rig.outbox.delete_dead_letters(ids).unwrap();
+    let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
+    rig.outbox.delete_dead_letters(&ids).unwrap();
     rig.drained(1).await;
     let counts = rig.outbox.counts(IncarnationId(1));
     assert_eq!((counts.buried, counts.delivered), (2, 1));

@@ -361,8 +361,8 @@ impl Pair {
         self.model.restarted(recovered);
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
+    fn act(&mut self, act: &Act) {
+        match *act {
             Act::Connect {
                 client,
                 incarnation,
@@ -395,7 +395,7 @@ impl Pair {
             Act::Delete(index) => {
                 let letter = self.model.letter(&index);
                 let ids: Vec<_> = letter.into_iter().chain([u64::MAX]).collect();
-                let deleted = self.outbox.delete_dead_letters(ids).unwrap();
+                let deleted = self.outbox.delete_dead_letters(&ids).unwrap();
                 assert_eq!(deleted, u64::from(letter.is_some()));
                 letter.map(|letter| self.model.letters.remove(&letter));
             }
@@ -417,9 +417,9 @@ impl Pair {
     }
 }
 
-fn run(acts: Vec<Act>) {
+fn run(acts: &[Act]) {
     let mut pair = Pair::new();
-    acts.into_iter().for_each(|act| pair.act(act));
+    acts.iter().for_each(|act| pair.act(act));
     pair.model.check(&pair.outbox);
     pair.outbox.close();
     let heard = pair.bench.heard.lock();
@@ -436,6 +436,6 @@ proptest! {
 
     #[test]
     fn the_outbox_is_its_model(acts in prop::collection::vec(act(), 1..80)) {
-        run(acts);
+        run(&acts);
     }
 }

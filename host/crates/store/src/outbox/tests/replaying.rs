@@ -151,7 +151,9 @@ fn more_letters_than_one_commit_takes_are_deleted_and_enter_again() {
     bench.config.dead_letters_bytes_max = 1 << 30;
     let (outbox, _) = with_letters(&bench, 0..4500);
     assert_eq!(
-        outbox.delete_dead_letters((0..2100).collect()).unwrap(),
+        outbox
+            .delete_dead_letters(&(0..2100).collect::<Vec<_>>())
+            .unwrap(),
         2100
     );
     let ids = (2000..4500).map(|id| replay(id, RULE)).collect();
@@ -181,7 +183,7 @@ fn dead_letters_are_found_by_what_they_are() {
         client_id: Some(letters[1].event.channel.client_id.clone()),
         rule_id: Some(RuleId::parse("rule-1").unwrap()),
         reason: Some(DeadLetterReason::Fault),
-        ..all.clone()
+        ..all
     };
     assert_eq!(ids(&of_client, 10), [letters[1].id]);
     let of_other_rule = DeadLetterFilter {
@@ -205,7 +207,7 @@ fn dead_letters_are_found_by_what_they_are() {
 fn numbers_of_dead_letters_are_never_given_again() {
     let bench = Bench::new();
     let (outbox, _) = with_letters(&bench, 0..2);
-    assert_eq!(outbox.delete_dead_letters(vec![0, 1, 7]).unwrap(), 2);
+    assert_eq!(outbox.delete_dead_letters(&[0, 1, 7]).unwrap(), 2);
     drop(outbox);
     let (outbox, _) = with_letters(&bench, 2..3);
     assert!(all_letters(&outbox).iter().all(|letter| letter.id >= 2));
@@ -216,7 +218,7 @@ fn a_closed_outbox_edits_nothing() {
     let bench = Bench::new();
     let (outbox, _) = with_letters(&bench, 0..1);
     outbox.close();
-    assert!(outbox.delete_dead_letters(vec![0]).is_err());
+    assert!(outbox.delete_dead_letters(&[0]).is_err());
     assert!(outbox.replay_dead_letters(vec![replay(0, RULE)]).is_err());
     assert_eq!(all_letters(&bench.open().0).len(), 1);
 }

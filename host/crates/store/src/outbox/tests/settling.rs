@@ -102,7 +102,12 @@ fn full_dead_letters_say_so_and_drop_nothing() {
         .map(|letter| letter.id)
         .collect();
     assert_eq!(ids, (0..20).rev().collect::<Vec<_>>());
-    assert_eq!(outbox.delete_dead_letters((5..20).collect()).unwrap(), 15);
+    assert_eq!(
+        outbox
+            .delete_dead_letters(&(5..20).collect::<Vec<_>>())
+            .unwrap(),
+        15
+    );
     assert!(outbox.dead_letters_room());
     drop(outbox);
     let (outbox, _) = bench.open();
