@@ -16,6 +16,7 @@ mod full;
 mod isolation;
 mod kill_points;
 mod load;
+mod manual;
 mod mass_disconnect;
 mod matrix;
 mod outage;
@@ -249,6 +250,7 @@ const CASES: &[Case] = &[
         JAVA,
         dead_letters::too_many_pause_the_rule,
     ),
+    case("the_manual_names_tests_that_exist", NONE, manual_names),
     case("random_schedules_keep_every_promise_embedded", NONE, || {
         chaos::schedules(Kind::Embedded)
     }),
@@ -279,6 +281,11 @@ const CASES: &[Case] = &[
         clock::restored_folder,
     ),
 ];
+
+fn manual_names() -> Result<()> {
+    let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+    manual::names_tests_that_exist(&names)
+}
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();

@@ -304,3 +304,6 @@ fn decode(record: &mut Cursor<'_>) -> Result<Message> {
         stored_at: Some(stored_at),
     })
 }
+
+#[cfg(test)]
+mod tests;

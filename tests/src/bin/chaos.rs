@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use acceptance::chaos::{self, Backend, Kind};
-use acceptance::{eventually, host, java};
+use acceptance::{eventually, host};
 use anyhow::{Context, Result, bail, ensure};
 use xtask::requirements::Requirement;
 
@@ -59,9 +59,7 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let options = read_options(&args).with_context(|| HELP)?;
-    let failed = run(&options);
-    java::stop_shared();
-    let failed = failed?;
+    let failed = run(&options)?;
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,10 +74,10 @@ fn read_options(args: &[String]) -> Result<Options> {
     let (mut minutes, mut count) = (2, None);
     // Seeds that a person can type.
     let mut seeds = Seeds::From(eventually::now_ms() % 1_000_000_000);
-    let mut kinds = match Requirement::JavaRocketmq.probe() {
-        true => vec![Kind::Embedded, Kind::Java],
-        false => vec![Kind::Embedded],
-    };
+    let mut kinds = vec![Kind::Embedded];
+    if Requirement::JavaRocketmq.probe() {
+        kinds.push(Kind::Java);
+    }
     for pair in args.chunks(2) {
         let [name, value] = pair else {
             bail!("{} needs a value", pair.concat())

@@ -16,6 +16,7 @@ use crate::admin::status_rule;
 use crate::bare_reader;
 use crate::eventually::eventually;
 use crate::load::{ChurnSpec, Load};
+use crate::proxy::{Direction, Fault};
 
 /// The names of all points.
 pub const KILL_POINTS: [&str; 6] = [
@@ -46,7 +47,8 @@ const FILL_RULE: &str = "chaos-fill";
 /// A file of two thirds of this is compacted at the next start if an eighth of it is in use.
 const COMPACTED_FROM: u64 = 12 << 20;
 /// A start finds the file worth compacting when one of so many events is left.
-const FEW_OF: u64 = 20;
+const FEW_OF: u64 = 10;
+const DRAIN_BYTES_PER_SECOND: u64 = 1_500_000;
 const FILL_VISITS: u64 = 2500;
 const FILLS_MAX: u64 = 30;
 /// More open channels than one transaction of a recovery closes.
@@ -174,6 +176,9 @@ fn expect_recorded(operator: &Operator, events: u64) -> Result<()> {
 /// Delivers nearly all of the backlog. The last events hold the end of the file: when they are gone as well, the engine
 /// shortens it by itself.
 fn drain_nearly(operator: &Operator, few: u64) -> Result<()> {
+    // Slowly, or everything is gone before anybody looks. Whoever restores the network heals this as well.
+    let link = operator.proxy.broker_link();
+    link.harm(Direction::ToServer, Fault::Throttle(DRAIN_BYTES_PER_SECOND));
     operator.proxy.restore()?;
     let admin = operator.host.admin()?;
     eventually("delivery of nearly everything", DRAIN, || {

@@ -1,6 +1,7 @@
 //! What happens in a schedule, and when: all of it determined by the seed.
 
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::connection::Wanted;
@@ -12,7 +13,7 @@ use crate::proxy::{Direction, Fault};
 /// Rules of a schedule, each with a group of its own.
 pub(super) const RULES: usize = 2;
 const CLIENTS_PER_RULE: usize = 20;
-const STEPS_MAX: usize = 12;
+const STEPS_MAX: u64 = 12;
 /// Connections of a client of a steady load, more than it lasts for.
 const STEADY_STEPS: usize = 1000;
 /// The longest pause and the longest connection of a steady load.
@@ -27,6 +28,8 @@ const FAIL_POINTS: [&str; 4] = [
     "after-commit",
     "after-send",
 ];
+
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// A server of RocketMQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,8 @@ enum Trouble {
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
     pub(super) seed: u64,
+    /// Different for each one of the process: a seed that is played again finds its topics empty.
+    number: u64,
     /// CONNACK means that the event is durable.
     pub(super) is_after_commit: bool,
     pub(super) parts: Vec<Part>,
@@ -131,6 +136,7 @@ impl Schedule {
             .collect();
         Self {
             seed,
+            number: MADE.fetch_add(1, Ordering::Relaxed),
             is_after_commit: seed.is_multiple_of(2),
             parts,
             actions: actions(length_ms, &mut random),
@@ -157,6 +163,7 @@ impl Schedule {
         });
         Self {
             seed,
+            number: MADE.fetch_add(1, Ordering::Relaxed),
             is_after_commit: seed.is_multiple_of(2),
             parts: parts.collect(),
             actions: Vec::new(),
@@ -175,7 +182,7 @@ impl Schedule {
     }
 
     pub(super) fn topic(&self, rule: usize, number: usize) -> String {
-        format!("Chaos-{}-{rule}-{number}", self.seed)
+        format!("Chaos-{}-{}-{rule}-{number}", self.seed, self.number)
     }
 
     /// Whether a rule ends and begins again with the same topic.
@@ -221,7 +228,7 @@ fn client_id(client: usize) -> String {
 
 fn part(client: usize, length_ms: u64, random: &mut Random) -> Part {
     let mut random = random.fork();
-    let steps = random.between(3, STEPS_MAX as u64);
+    let steps = random.between(3, STEPS_MAX);
     let mut part = Part {
         client_id: client_id(client),
         steps: Vec::new(),
@@ -304,10 +311,11 @@ fn of_rule(rule: usize, length_ms: u64, random: &mut Random, actions: &mut Vec<(
         let mut then = at;
         match random.between(0, 9) {
             0..=2 => {
+                let [default, other] = PLUGINS;
                 let plugin = if random.in_hundred(50) {
-                    PLUGINS[0]
+                    default
                 } else {
-                    PLUGINS[1]
+                    other
                 };
                 actions.push((at, Action::Swap { rule, plugin }));
             }

@@ -72,7 +72,8 @@ impl Matching {
     /// Since `now_ms` on, or off, until a later call of [`Matching::unknown`].
     pub(super) fn known(&mut self, is_on: bool) {
         let span = Span {
-            from: now_ms(),
+            // Whatever began in the same millisecond may have been before it.
+            from: now_ms() + 1,
             to: u64::MAX,
         };
         if is_on {
@@ -84,9 +85,10 @@ impl Matching {
 
     /// From now on it is not known.
     pub(super) fn unknown(&mut self) {
-        let now = now_ms();
+        // Whatever ends in the same millisecond may be after it.
+        let last = now_ms().saturating_sub(1);
         for span in self.certainly_on.iter_mut().chain(&mut self.certainly_off) {
-            span.to = span.to.min(now);
+            span.to = span.to.min(last);
         }
     }
 }
