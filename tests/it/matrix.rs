@@ -138,6 +138,7 @@ fn same(found: &[Message], expected: &[Message], who: &str) -> Result<()> {
     for (found, expected) in found.iter().zip(expected) {
         let found = Message {
             stored_at: expected.stored_at,
+            broker: expected.broker.clone(),
             ..found.clone()
         };
         ensure!(found == *expected, "{who} read {found:?} for {expected:?}");

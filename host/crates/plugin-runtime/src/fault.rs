@@ -98,12 +98,18 @@ impl MapperFault {
     #[must_use]
     pub fn may_be_load(&self) -> bool {
         match self {
-            Self::Deadline { .. }
+            // It got too little of the machine; or all instances together took too much of it.
+            Self::Deadline {
+                is_cpu_time: false, ..
+            }
             | Self::Memory {
                 scope: MemoryScope::Host,
                 ..
             } => true,
-            Self::Memory {
+            Self::Deadline {
+                is_cpu_time: true, ..
+            }
+            | Self::Memory {
                 scope: MemoryScope::Instance,
                 ..
             }
@@ -156,4 +162,26 @@ fn report(error: &wasmtime::Error, state: &HostState) -> String {
         parts.extend(place.lines().map(|line| line.trim().to_owned()));
     }
     cut(&parts.join("; "), DETAIL_BYTES_MAX).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MapperFault, MemoryScope};
+
+    #[test]
+    fn only_what_the_host_lacked_may_be_load() {
+        let deadline = |is_cpu_time| MapperFault::Deadline {
+            deadline_ms: 10,
+            is_cpu_time,
+        };
+        let memory = |scope| MapperFault::Memory {
+            bytes: 2,
+            bytes_max: 1,
+            scope,
+        };
+        assert!(deadline(false).may_be_load());
+        assert!(!deadline(true).may_be_load());
+        assert!(memory(MemoryScope::Host).may_be_load());
+        assert!(!memory(MemoryScope::Instance).may_be_load());
+    }
 }

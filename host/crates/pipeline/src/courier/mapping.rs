@@ -182,8 +182,8 @@ async fn after_fault(
     fault: &MapperFault,
 ) -> Verdict {
     match active.mapping.on_fault {
-        // Load may have done it; if it was the event, its client waits for a better plugin.
-        OnFault::DeadLetter if is_shortage(fault) => Verdict::Wait(fault.to_string()),
+        // Not the event's fault: its client waits for a quieter host.
+        OnFault::DeadLetter if fault.may_be_load() => Verdict::Wait(fault.to_string()),
         OnFault::DeadLetter => bury(active, DeadLetterReason::Fault, fault.to_string()),
         OnFault::Retry => Verdict::Park(fault.to_string()),
         OnFault::Skip => Verdict::Settle(Outcome::Skipped),
@@ -195,13 +195,6 @@ async fn after_fault(
             None => bury(active, DeadLetterReason::Fault, fault.to_string()),
         },
     }
-}
-
-fn is_shortage(fault: &MapperFault) -> bool {
-    matches!(
-        fault,
-        MapperFault::Deadline { .. } | MapperFault::Memory { .. }
-    )
 }
 
 fn verdict(
