@@ -5,6 +5,7 @@
 //! A replay's row carries the sequence and time that the event had first behind it, so rows of schema 1 are read as they are.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use domain::{
@@ -247,6 +248,17 @@ pub(crate) fn decode_open_channel(
 /// The key of an event.
 pub(crate) fn event_key(incarnation: IncarnationId, slot: Slot, position: Sequence) -> EventKey {
     (incarnation.0, slot.0, position.0)
+}
+
+/// The keys of a slot's events with a position above `after`; none has the position 0. Every reader
+/// of a slot looks it up with these, so that all see the same rows of a damaged file.
+pub(crate) fn slot_keys(
+    incarnation: IncarnationId,
+    slot: Slot,
+    after: Sequence,
+) -> RangeInclusive<EventKey> {
+    let first = Sequence(after.0.saturating_add(1));
+    event_key(incarnation, slot, first)..=event_key(incarnation, slot, Sequence(u64::MAX))
 }
 
 fn open_channel_key(opened: Sequence) -> EventKey {

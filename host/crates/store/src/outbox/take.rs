@@ -10,7 +10,7 @@ use super::commit::Appended;
 use super::tables::EVENTS;
 use super::{Outbox, Outcome, PendingEvent, Settlement, TakeEventsError, batch};
 use crate::EngineError;
-use crate::record::{DamagedRecord, EventKey, decode_event, event_key, event_time_ms};
+use crate::record::{DamagedRecord, EventKey, decode_event, event_time_ms, slot_keys};
 
 /// The first event of a slot.
 pub(crate) fn first_row(
@@ -18,9 +18,8 @@ pub(crate) fn first_row(
     incarnation: IncarnationId,
     slot: Slot,
 ) -> Result<Option<Appended>, EngineError> {
-    let first = event_key(incarnation, slot, Sequence(0));
-    let last = event_key(incarnation, slot, Sequence(u64::MAX));
-    let Some(row) = table.range(first..=last)?.next() else {
+    let mut rows = table.range(slot_keys(incarnation, slot, Sequence(0)))?;
+    let Some(row) = rows.next() else {
         return Ok(None);
     };
     let (key, record) = row?;
@@ -52,10 +51,8 @@ impl Outbox {
         let mut damaged = Vec::new();
         let events = self.shared.disk.run(|database| {
             let table = database.begin_read()?.open_table(EVENTS)?;
-            let first = event_key(incarnation, slot, Sequence(after.0.saturating_add(1)));
-            let last = event_key(incarnation, slot, Sequence(u64::MAX));
             let mut events = Vec::new();
-            for row in table.range(first..=last)? {
+            for row in table.range(slot_keys(incarnation, slot, after))? {
                 if events.len() == count_max {
                     break;
                 }
