@@ -5,18 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admin_api::{AdminConfig, AdminServer, Probes, TokenHash, ensure_admin_token};
+use admin_api::{
+    AdminCertificate, AdminConfig, AdminServer, Probes, TokenHash, ensure_admin_token,
+};
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
 use domain::{Clock, StatusSink, SystemClock};
-use mqtt_server::{Anonymous, ClientIdPolicy, MqttServer, MqttServerConfig};
+use mqtt_server::{CertificateFiles, ClientIdPolicy, MqttServer, MqttServerConfig, Parts};
 use pipeline::{BuiltInPlugin, DeliveryConfig, Pipeline, PipelineConfig};
 use plugin_runtime::RuntimeConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::authentication::Authentication;
 use crate::config::{self, Config};
+use crate::metrics::Sockets;
 use crate::run_json::{self, Addresses, RunJson};
 use crate::senders::{self, Senders};
 use crate::{banner, built_in, compiled_code, metrics, open_files};
@@ -51,6 +55,8 @@ struct Host {
     admin: JoinSet<()>,
     admin_shutdown: CancellationToken,
     addresses: Addresses,
+    /// For a browser, once.
+    sign_in_link: String,
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -67,7 +73,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         addresses: host.addresses.clone(),
     };
     run_json::write(data_dir, &run).context("run.json cannot be written")?;
-    banner::print(&host.addresses, data_dir, &host.pipeline.control);
+    banner::print(
+        &host.addresses,
+        data_dir,
+        &host.sign_in_link,
+        &host.pipeline.control,
+    );
     first_of(&mut terminate, &mut interrupt).await;
     tracing::info!("shutting down");
     let result = tokio::select! {
@@ -102,7 +113,12 @@ async fn start(config: &Config) -> anyhow::Result<Host> {
     let open = move || senders::open(&configured, &data_dir);
     let (senders, instances) = tokio::task::spawn_blocking(open).await??;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let pipeline = Pipeline::open(pipeline_config(config, instances)?, Arc::clone(&clock)).await?;
+    let authentication = Authentication::start(config)?;
+    let pipeline = Pipeline::open(
+        pipeline_config(config, instances, Arc::clone(&authentication.credentials))?,
+        Arc::clone(&clock),
+    )
+    .await?;
     if pipeline.recovered_channels > 0 {
         tracing::info!(
             channels = pipeline.recovered_channels,
@@ -112,15 +128,31 @@ async fn start(config: &Config) -> anyhow::Result<Host> {
     let sink: Arc<dyn StatusSink> = Arc::clone(&pipeline.recorder) as Arc<dyn StatusSink>;
     let connections_max = usize::try_from(config.mqtt.connections_max)?;
     let broker_config = BrokerConfig::with_connections_max(connections_max);
-    let broker = Broker::new(broker_config, Arc::clone(&sink), clock);
-    let admin = admin(config, &pipeline, &broker).await?;
-    let mqtt = MqttServer::start(mqtt_config(config)?, broker, sink)?;
+    let broker = Broker::new(broker_config, Arc::clone(&sink), Arc::clone(&clock));
+    let parts = Parts {
+        broker: Arc::clone(&broker),
+        sink,
+        authenticator: Arc::clone(&authentication.chain) as Arc<dyn domain::Authenticator>,
+        clock,
+    };
+    let sockets = Sockets::new(&broker, &authentication.chain);
+    let admin = admin(config, &pipeline, &broker, sockets.clone()).await?;
+    let mqtt = MqttServer::start(mqtt_config(config)?, parts)?;
+    sockets.measure_tls(mqtt.tls_stats());
+    authentication.tell(config);
     let addresses = Addresses {
         mqtt_tcp: mqtt.addresses().tcp.clone(),
         mqtt_ws: mqtt.addresses().ws.clone(),
+        mqtt_tls: mqtt.addresses().tls.clone(),
+        mqtt_wss: mqtt.addresses().wss.clone(),
         admin: admin.address(),
+        admin_certificate: config
+            .admin_certificate
+            .as_ref()
+            .map(|files| absolute(&files.certificate)),
         rocketmq_name_server: senders.name_servers.clone(),
     };
+    let sign_in_link = admin.sign_in_link().context("no sign-in link")?;
     let admin_shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(admin.run(admin_shutdown.clone()));
@@ -131,6 +163,7 @@ async fn start(config: &Config) -> anyhow::Result<Host> {
         admin: tasks,
         admin_shutdown,
         addresses,
+        sign_in_link,
     })
 }
 
@@ -154,40 +187,52 @@ async fn admin(
     config: &Config,
     pipeline: &Pipeline,
     broker: &Arc<Broker>,
+    sockets: Sockets,
 ) -> anyhow::Result<AdminServer> {
     let token =
         ensure_admin_token(&config.node.data_dir).context("admin token cannot be read or made")?;
     let (ready_broker, measured) = (Arc::clone(broker), Arc::clone(&pipeline.control));
-    let measured_broker = Arc::clone(broker);
     let probes = Probes {
         not_ready: Box::new(move || {
             let is_ending = ready_broker.is_shutting_down();
             is_ending.then(|| "the host is shutting down".to_owned())
         }),
-        metrics: Box::new(move || {
-            metrics::render(measured.metrics_text(), &measured_broker.stats().snapshot())
-        }),
+        metrics: Box::new(move || metrics::render(measured.metrics_text(), &sockets)),
     };
     let admin_config = AdminConfig {
         listen: config.admin_listen,
+        certificate: config
+            .admin_certificate
+            .as_ref()
+            .map(|files| AdminCertificate {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+            }),
         token: TokenHash::of(&token),
         component_bytes_max: usize::try_from(config.plugins.component_bytes_max)?,
         node: config.node.id.clone(),
         instance: config.instance_id.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        rules_folder: config.rules_dir.clone(),
     };
     let control = Arc::clone(&pipeline.control);
     Ok(AdminServer::bind(admin_config, control, Arc::clone(broker), probes).await?)
 }
 
+/// For readers in other folders.
+fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// One per core; two where the number is not known.
-fn threads() -> NonZeroUsize {
+pub(crate) fn threads() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN.saturating_add(1))
 }
 
 fn pipeline_config(
     config: &Config,
     instances: std::collections::HashMap<domain::InstanceId, pipeline::InstanceConfig>,
+    credentials: Arc<access::CredentialTable>,
 ) -> anyhow::Result<PipelineConfig> {
     let plugins = &config.plugins;
     Ok(PipelineConfig {
@@ -214,11 +259,13 @@ fn pipeline_config(
             node: config.node.id.as_str().into(),
             instance: config.instance_id.as_str().into(),
         },
-        code: compiled_code::config(&config.node.data_dir),
+        code: compiled_code::config(&config.node.data_dir, plugins),
+        credentials,
         built_in: built_in::PLUGINS
             .iter()
             .map(|(name, bytes)| BuiltInPlugin { name, bytes })
             .collect(),
+        plugin_folder: plugins.watch_dir.clone(),
         is_group_auto_create: config.groups_auto_create,
         rules_max: usize::try_from(config.rules_max)?,
     })
@@ -229,6 +276,12 @@ fn mqtt_config(config: &Config) -> anyhow::Result<MqttServerConfig> {
     Ok(MqttServerConfig {
         tcp: mqtt.tcp.clone(),
         ws: mqtt.ws.clone(),
+        tls: mqtt.tls.clone(),
+        wss: mqtt.wss.clone(),
+        certificate: mqtt.certificate.as_ref().map(|files| CertificateFiles {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        }),
         workers: threads(),
         packet_bytes_max: NonZeroU32::new(mqtt.packet_bytes_max)
             .context("mqtt.max-packet must not be 0")?,
@@ -240,10 +293,5 @@ fn mqtt_config(config: &Config) -> anyhow::Result<MqttServerConfig> {
             config::ClientIds::Any => ClientIdPolicy::Any,
         },
         connack_after_commit: config.delivery.connack == config::Connack::AfterCommit,
-        anonymous: match config.anonymous {
-            config::Anonymous::Loopback => Anonymous::Loopback,
-            config::Anonymous::Always => Anonymous::Always,
-            config::Anonymous::Never => Anonymous::Never,
-        },
     })
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use domain::{AnyRuleDraft, Direction};
 use pipeline::control::{Control, Health};
 
 use crate::run_json::Addresses;
 
 /// Prints it to stdout.
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
-pub(crate) fn print(addresses: &Addresses, data_dir: &Path, control: &Control) {
+pub(crate) fn print(addresses: &Addresses, data_dir: &Path, sign_in_link: &str, control: &Control) {
     let list = |all: &[std::net::SocketAddr]| {
         if all.is_empty() {
             return "off".to_owned();
@@ -24,7 +25,17 @@ pub(crate) fn print(addresses: &Addresses, data_dir: &Path, control: &Control) {
         "  MQTT (WebSocket)    {}, path /mqtt",
         list(&addresses.mqtt_ws)
     );
-    println!("  HTTP API            http://{}", addresses.admin);
+    if !addresses.mqtt_tls.is_empty() {
+        println!("  MQTT (TLS)          {}", list(&addresses.mqtt_tls));
+    }
+    if !addresses.mqtt_wss.is_empty() {
+        println!(
+            "  MQTT (secure WS)    {}, path /mqtt",
+            list(&addresses.mqtt_wss)
+        );
+    }
+    println!("  HTTP API            {}", addresses.admin_url());
+    println!("  sign in, once       {sign_in_link}");
     for (instance, address) in &addresses.rocketmq_name_server {
         println!("  RocketMQ {instance:<10} name server {address}, in this process");
     }
@@ -49,18 +60,28 @@ pub(crate) fn print(addresses: &Addresses, data_dir: &Path, control: &Control) {
         println!("  rulemill messages --instance {instance} --topic ClientStatus --from-start");
     }
     for view in rules {
-        let (draft, state) = (&view.rule.draft, &view.state);
+        let (draft, state) = (view.rule.draft(), &view.state);
         let reason = match (&state.reason, state.health) {
             (Some(reason), _) => format!(": {reason}"),
             (None, Health::Running | Health::Disabled | Health::Paused) => String::new(),
             (None, other) => format!(" ({})", other.as_str()),
         };
         println!(
-            "  rule {} ({}): {} -> {}{reason}",
-            draft.rule_id,
+            "  rule {} ({}): {}{reason}",
+            draft.rule_id(),
             state.health.as_str(),
-            draft.group_id,
-            draft.destination
+            way(&draft)
         );
+    }
+}
+
+/// From where to where.
+fn way(draft: &AnyRuleDraft) -> String {
+    match draft {
+        AnyRuleDraft::Status(draft) => format!("{} -> {}", draft.group_id, draft.destination),
+        AnyRuleDraft::Data(draft) => match draft.direction {
+            Direction::Outbound => format!("{} -> {}", draft.mqtt_topic, draft.rocketmq),
+            Direction::Inbound => format!("{} -> {}", draft.rocketmq, draft.mqtt_topic),
+        },
     }
 }

@@ -5,27 +5,46 @@ use std::path::{Path, PathBuf};
 
 use plugin_runtime::{ChildCompiler, CodeCacheConfig, CodeConfig, CompileLimits, Compiler};
 
+use crate::config::Plugins;
+
 /// The command that the child runs; see `cli`.
 pub(crate) const COMMAND: &str = "compile-plugin";
-
-/// What the compilation of one component may use. A plugin in Python (18 MB) takes 20 s of CPU time
-/// and 1 GiB; one in Rust 0.3 s and 200 MiB.
-pub(crate) const LIMITS: CompileLimits = CompileLimits {
-    memory_bytes_max: 4 << 30,
-    cpu_seconds_max: 120,
-};
 
 /// Compiled code of all versions of all plugins; those used longest ago are compiled anew.
 const CACHE_BYTES_MAX: u64 = 1 << 30;
 
+/// What the child is told of its limits.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct ChildArgs {
+    /// CPU time of all its threads, seconds.
+    cpu_seconds_max: u64,
+    /// Address space, bytes.
+    memory_bytes_max: u64,
+}
+
+impl ChildArgs {
+    pub(crate) fn limits(self) -> CompileLimits {
+        CompileLimits {
+            memory_bytes_max: self.memory_bytes_max,
+            cpu_seconds_max: self.cpu_seconds_max,
+        }
+    }
+}
+
 /// Child and cache of the host with this data folder.
-pub(crate) fn config(data_dir: &Path) -> CodeConfig {
+pub(crate) fn config(data_dir: &Path, plugins: &Plugins) -> CodeConfig {
+    let limits = CompileLimits {
+        memory_bytes_max: plugins.compile_memory_bytes,
+        cpu_seconds_max: plugins.compile_time.as_secs(),
+    };
+    let args = [limits.cpu_seconds_max, limits.memory_bytes_max].map(|it| it.to_string().into());
     CodeConfig {
         compiler: match program() {
             Some(program) => Compiler::Child(ChildCompiler {
                 program,
-                args: vec![OsString::from(COMMAND)],
-                limits: LIMITS,
+                args: [OsString::from(COMMAND)].into_iter().chain(args).collect(),
+                wall_clock_max: limits.wall_clock_max(),
+                limits,
             }),
             None => {
                 tracing::warn!(

@@ -37,12 +37,16 @@ pub(crate) struct Config {
     pub(crate) groups_auto_create: bool,
     /// Where a client may connect without credentials.
     pub(crate) anonymous: Anonymous,
-    /// The loopback address of the HTTP API.
+    /// Where the HTTP API listens; beyond loopback only with a certificate.
     pub(crate) admin_listen: SocketAddr,
+    /// With one, the HTTP API speaks TLS only.
+    pub(crate) admin_certificate: Option<Certificate>,
     pub(crate) rocketmq: BTreeMap<InstanceId, RocketmqInstance>,
     pub(crate) delivery: Delivery,
     pub(crate) outbox: Outbox,
     pub(crate) plugins: Plugins,
+    /// Whose files say which rules there are; relative to the working folder.
+    pub(crate) rules_dir: Option<PathBuf>,
     /// How many rules there may be.
     pub(crate) rules_max: u32,
     pub(crate) telemetry: Telemetry,
@@ -61,6 +65,11 @@ pub(crate) struct Mqtt {
     pub(crate) tcp: Vec<SocketAddr>,
     /// WebSocket, path `/mqtt`.
     pub(crate) ws: Vec<SocketAddr>,
+    pub(crate) tls: Vec<SocketAddr>,
+    /// WebSocket over TLS, path `/mqtt`.
+    pub(crate) wss: Vec<SocketAddr>,
+    /// Of `tls` and `wss`; there if one of them is, and usable when it was read.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) connections_max: u64,
     pub(crate) packet_bytes_max: u32,
     pub(crate) payload_bytes_max: u32,
@@ -68,6 +77,13 @@ pub(crate) struct Mqtt {
     pub(crate) connect_timeout: Duration,
     pub(crate) keep_alive_max: Duration,
     pub(crate) client_ids: ClientIds,
+}
+
+/// The PEM files of a certificate chain and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Which client ids are accepted.
@@ -120,6 +136,8 @@ pub(crate) struct Outbox {
 /// Limits of plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plugins {
+    /// Whose `NAME.wasm` become versions of plugins; relative to the working folder. It need not be there yet.
+    pub(crate) watch_dir: Option<PathBuf>,
     pub(crate) component_bytes_max: u64,
     /// Of one instance.
     pub(crate) memory_bytes_max: u64,
@@ -130,6 +148,10 @@ pub(crate) struct Plugins {
     pub(crate) messages_max: u32,
     /// Of all warm instances.
     pub(crate) memory_total_bytes: u64,
+    /// CPU time of the compiler of one component.
+    pub(crate) compile_time: Duration,
+    /// Address space of that compiler.
+    pub(crate) compile_memory_bytes: u64,
 }
 
 /// Logging.

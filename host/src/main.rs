@@ -5,6 +5,7 @@
 #![recursion_limit = "512"]
 
 mod assembly;
+mod authentication;
 mod banner;
 mod built_in;
 mod cli;

@@ -26,10 +26,33 @@ pub(crate) struct RunJson {
 pub(crate) struct Addresses {
     pub(crate) mqtt_tcp: Vec<SocketAddr>,
     pub(crate) mqtt_ws: Vec<SocketAddr>,
+    /// Absent in files of an older version, as the next one.
+    #[serde(default)]
+    pub(crate) mqtt_tls: Vec<SocketAddr>,
+    #[serde(default)]
+    pub(crate) mqtt_wss: Vec<SocketAddr>,
     /// The HTTP API.
     pub(crate) admin: SocketAddr,
+    /// The certificate of the HTTP API; without one it speaks plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) admin_certificate: Option<PathBuf>,
     /// Name servers of embedded RocketMQ instances, by instance.
     pub(crate) rocketmq_name_server: BTreeMap<String, SocketAddr>,
+}
+
+impl Addresses {
+    /// Where a program on this machine finds the HTTP API.
+    pub(crate) fn admin_url(&self) -> String {
+        let scheme = match &self.admin_certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        if self.admin.ip().is_unspecified() {
+            format!("{scheme}://localhost:{}", self.admin.port())
+        } else {
+            format!("{scheme}://{}", self.admin)
+        }
+    }
 }
 
 fn path(data_dir: &Path) -> PathBuf {
@@ -90,7 +113,10 @@ mod tests {
             addresses: Addresses {
                 mqtt_tcp: vec!["127.0.0.1:1883".parse().unwrap()],
                 mqtt_ws: vec!["127.0.0.1:8083".parse().unwrap()],
+                mqtt_tls: vec!["127.0.0.1:8883".parse().unwrap()],
+                mqtt_wss: Vec::new(),
                 admin: "127.0.0.1:8180".parse().unwrap(),
+                admin_certificate: None,
                 rocketmq_name_server: [("embedded".to_owned(), "127.0.0.1:9876".parse().unwrap())]
                     .into(),
             },

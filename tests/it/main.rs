@@ -4,15 +4,21 @@
 //! A test whose requirement the machine lacks is shown as ignored; with `RULEMILL_REQUIRE_ALL=1` it
 //! fails. `RULEMILL_TEST_SCALE=full` runs those under load in the size that the product promises.
 
+mod access;
+mod admin_access;
+mod administration_load;
+mod apply;
 mod backlog;
 mod chaos;
 mod clock;
+mod compatible;
 mod crash;
 mod damage;
 mod dead_letters;
 mod demo;
 mod disk_full;
 mod full;
+mod hostile;
 mod isolation;
 mod kill_points;
 mod load;
@@ -20,14 +26,25 @@ mod manual;
 mod mass_disconnect;
 mod matrix;
 mod outage;
+mod plugin_folder;
 mod plugin_kit;
+mod pushing;
 mod queues;
 mod readme;
+mod readme_blocks;
+mod rollback;
+mod rule_trials;
 mod rules;
+mod rules_table;
+mod schemathesis;
+mod sdk_package;
 mod serve;
 mod stages;
 mod swap;
+mod swap_storm;
+mod tls;
 mod two_brokers;
+mod two_writers;
 mod wrong_configuration;
 mod wrong_plugin;
 mod wrong_rule;
@@ -69,6 +86,11 @@ const CLIENTS_AND_ALI_ONS: &[Requirement] = &[
     Requirement::Mosquitto,
 ];
 
+const PAHO_AND_MQTT_JS: &[Requirement] = &[Requirement::Paho, Requirement::MqttJs];
+const MOSQUITTO: &[Requirement] = &[Requirement::Mosquitto];
+
+const ONS_MQTT: &[Requirement] = &[Requirement::OnsMqttSdk];
+const SCHEMATHESIS: &[Requirement] = &[Requirement::Schemathesis];
 const COMPONENTIZE_PY: &[Requirement] = &[Requirement::ComponentizePy];
 const COMPONENTIZE_QJS: &[Requirement] = &[Requirement::ComponentizeQjs];
 
@@ -83,6 +105,34 @@ const CASES: &[Case] = &[
         "a_first_mapping_is_live_in_javascript",
         COMPONENTIZE_QJS,
         || plugin_kit::first_mapping("javascript"),
+    ),
+    case("an_exception_leaves_its_traceback_in_rust", NONE, || {
+        plugin_kit::traceback("rust")
+    }),
+    case(
+        "an_exception_leaves_its_traceback_in_python",
+        COMPONENTIZE_PY,
+        || plugin_kit::traceback("python"),
+    ),
+    case(
+        "an_exception_leaves_its_traceback_in_javascript",
+        COMPONENTIZE_QJS,
+        || plugin_kit::traceback("javascript"),
+    ),
+    case(
+        "many_calls_wear_nothing_out_in_python",
+        COMPONENTIZE_PY,
+        || plugin_kit::many_calls("python"),
+    ),
+    case(
+        "many_calls_wear_nothing_out_in_javascript",
+        COMPONENTIZE_QJS,
+        || plugin_kit::many_calls("javascript"),
+    ),
+    case(
+        "the_packaged_sdk_builds_a_plugin_alone",
+        NONE,
+        sdk_package::works_alone,
     ),
     case(
         "a_watched_plugin_is_live_after_each_save",
@@ -100,9 +150,70 @@ const CASES: &[Case] = &[
         serve::says_what_to_do_next,
     ),
     case(
+        "a_rule_goes_back_and_stays_back_until_told_otherwise",
+        NONE,
+        rollback::by_hand,
+    ),
+    case(
+        "a_version_that_fails_is_rolled_back_by_itself_and_loses_nothing",
+        NONE,
+        rollback::by_itself,
+    ),
+    case(
         "a_rule_is_made_listed_disabled_and_deleted",
         NONE,
         rules::life_of_a_rule,
+    ),
+    case(
+        "each_limit_of_rules_holds_from_both_sides_through_three_ways",
+        NONE,
+        rules_table::from_both_sides,
+    ),
+    case(
+        "schemathesis_finds_nothing_in_the_api",
+        SCHEMATHESIS,
+        schemathesis::finds_nothing,
+    ),
+    case(
+        "two_writers_of_one_rule_lose_nothing",
+        NONE,
+        two_writers::lose_nothing,
+    ),
+    case(
+        "an_export_applies_as_no_change",
+        NONE,
+        apply::export_is_no_change,
+    ),
+    case(
+        "an_apply_is_planned_first_and_all_or_nothing",
+        NONE,
+        apply::plan_then_change,
+    ),
+    case(
+        "kill_9_in_an_apply_leaves_old_or_new",
+        NONE,
+        apply::killed_in_the_middle,
+    ),
+    case("the_folder_of_rules_is_true", NONE, apply::folder_of_rules),
+    case(
+        "a_rule_s_history_is_kept_and_rolled_back",
+        NONE,
+        rule_trials::history_and_rollback,
+    ),
+    case(
+        "a_rule_is_sampled_and_tried",
+        NONE,
+        rule_trials::sample_and_test,
+    ),
+    case(
+        "live_events_are_shown_as_they_happen",
+        NONE,
+        rule_trials::live_events,
+    ),
+    case(
+        "instances_are_probed_step_by_step",
+        NONE,
+        rule_trials::instances,
     ),
     case(
         "sigterm_cleans_every_open_connection_embedded",
@@ -150,6 +261,16 @@ const CASES: &[Case] = &[
         swap::under_storm("java")
     }),
     case(
+        "a_storm_of_swaps_loses_nothing_and_slows_nobody",
+        JAVA,
+        swap_storm::loses_nothing_and_slows_nobody,
+    ),
+    case(
+        "each_rename_into_the_watched_folder_is_a_version",
+        NONE,
+        plugin_folder::each_rename_is_a_version,
+    ),
+    case(
         "an_outage_of_rocketmq_slows_no_client",
         JAVA,
         outage::slows_no_client,
@@ -188,6 +309,21 @@ const CASES: &[Case] = &[
         "a_plugin_that_fails_later_hurts_only_its_event",
         NONE,
         wrong_plugin::fails_later,
+    ),
+    case(
+        "a_push_goes_on_when_its_client_hangs_up",
+        NONE,
+        pushing::outlives_its_client,
+    ),
+    case(
+        "a_push_is_all_or_nothing_when_the_host_is_killed",
+        NONE,
+        pushing::is_all_or_nothing,
+    ),
+    case(
+        "each_hostile_component_gets_its_outcome",
+        NONE,
+        hostile::each_gets_its_outcome,
     ),
     case(
         "the_readme_s_first_plugin_works",
@@ -250,6 +386,56 @@ const CASES: &[Case] = &[
         JAVA,
         dead_letters::too_many_pause_the_rule,
     ),
+    case(
+        "admin_a_viewer_can_change_nothing",
+        NONE,
+        admin_access::roles::viewer_changes_nothing,
+    ),
+    case(
+        "admin_a_revoked_token_is_dead_within_a_second",
+        NONE,
+        admin_access::revoked_token_is_dead,
+    ),
+    case(
+        "admin_wrong_tokens_are_throttled",
+        NONE,
+        admin_access::wrong_tokens_are_throttled,
+    ),
+    case(
+        "admin_a_sign_in_code_works_once",
+        NONE,
+        admin_access::code_works_once,
+    ),
+    case(
+        "admin_users_and_access_keys_count_within_a_second",
+        NONE,
+        admin_access::credentials::users_and_keys_count_at_once,
+    ),
+    case(
+        "admin_nothing_secret_is_shown",
+        NONE,
+        admin_access::secrets::nothing_secret_is_shown,
+    ),
+    case(
+        "admin_the_listener_speaks_tls_and_takes_a_new_certificate",
+        NONE,
+        admin_access::tls::admin_tls,
+    ),
+    case(
+        "admin_beyond_loopback_needs_tls",
+        NONE,
+        admin_access::tls::beyond_loopback_needs_tls,
+    ),
+    case(
+        "administration_stays_quick_with_many_rules_and_clients",
+        NONE,
+        administration_load::stays_quick_with_many_rules_and_clients,
+    ),
+    case(
+        "the_official_sdk_performs_every_supported_action",
+        ONS_MQTT,
+        compatible::every_supported_action,
+    ),
     case("the_manual_names_tests_that_exist", NONE, manual_names),
     case("random_schedules_keep_every_promise_embedded", NONE, || {
         chaos::schedules(Kind::Embedded)
@@ -279,6 +465,47 @@ const CASES: &[Case] = &[
         "a_restored_older_data_folder_goes_on_later",
         JAVA,
         clock::restored_folder,
+    ),
+    case(
+        "right_credentials_open_and_wrong_ones_are_no_event",
+        NONE,
+        access::right_and_wrong,
+    ),
+    case(
+        "removed_credentials_open_nothing",
+        NONE,
+        access::removed_credentials_open_nothing,
+    ),
+    case(
+        "credentials_outlive_a_restart",
+        NONE,
+        access::credentials_outlive_a_restart,
+    ),
+    case(
+        "a_thousand_guesses_a_second_open_nothing_and_slow_nobody",
+        NONE,
+        access::a_thousand_guesses_a_second,
+    ),
+    case(
+        "foreign_clients_connect_with_credentials",
+        PAHO_AND_MQTT_JS,
+        access::foreign_clients,
+    ),
+    case(
+        "foreign_clients_connect_over_tls",
+        PAHO_AND_MQTT_JS,
+        tls::foreign_clients,
+    ),
+    case("mosquitto_connects_over_tls", MOSQUITTO, tls::mosquitto),
+    case(
+        "a_certificate_is_replaced_under_open_connections",
+        PAHO_AND_MQTT_JS,
+        tls::a_certificate_is_replaced,
+    ),
+    case(
+        "wrong_certificates_are_refused_in_one_line",
+        NONE,
+        tls::wrong_certificates,
     ),
 ];
 

@@ -2,10 +2,15 @@
 
 usage: paho_client.py HOST PORT tcp|ws 3|5 CLIENT_ID KEEP_ALIVE_S
 
+MQTT_USERNAME and MQTT_PASSWORD in the environment are its credentials; with MQTT_CA, a PEM file, it speaks TLS and trusts
+what that file signed.
+
 Prints "connected" after CONNACK, or "refused" with the reason code. The line "close" on stdin, or its end, disconnects cleanly; then it
 prints "closed" and exits. It never reconnects.
 """
 
+import os
+import ssl
 import sys
 import threading
 
@@ -23,6 +28,10 @@ def main() -> int:
     )
     if transport == "ws":
         client.ws_set_options(path="/mqtt")
+    if "MQTT_USERNAME" in os.environ:
+        client.username_pw_set(os.environ["MQTT_USERNAME"], os.environ.get("MQTT_PASSWORD"))
+    if "MQTT_CA" in os.environ:
+        client.tls_set(ca_certs=os.environ["MQTT_CA"])
     gone = threading.Event()
 
     def on_connect(_client, _userdata, _flags, reason, _properties):
@@ -33,7 +42,11 @@ def main() -> int:
 
     client.on_connect = on_connect
     client.on_disconnect = on_disconnect
-    client.connect(host, int(port), keepalive=int(keep_alive))
+    try:
+        client.connect(host, int(port), keepalive=int(keep_alive))
+    except ssl.SSLError as error:
+        print(f"no TLS: {error.reason}", flush=True)
+        return 1
     client.loop_start()
     for line in sys.stdin:
         if line.strip() == "close":

@@ -84,6 +84,13 @@ impl Reply {
     }
 }
 
+fn agent(patience: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(patience));
+    config.build().into()
+}
+
 impl Admin {
     /// Reads the token in the data folder.
     ///
@@ -94,15 +101,18 @@ impl Admin {
         let path = data_dir.join("admin-token");
         let token =
             std::fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build();
         Ok(Self {
-            agent: config.into(),
+            agent: agent(Duration::from_secs(60)),
             base: format!("http://{address}"),
             token: token.trim().to_owned(),
         })
+    }
+
+    /// The same, waiting so long for each answer.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.agent = agent(patience);
+        self
     }
 
     /// The address for `RULEMILL_SERVER`.

@@ -20,6 +20,15 @@ pub enum Version {
     V5,
 }
 
+/// What a CONNECT presents.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// As it goes into the packet.
+    pub username: &'a [u8],
+    /// As it goes into the packet.
+    pub password: &'a [u8],
+}
+
 /// A CONNACK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -47,10 +56,24 @@ impl BareClient {
         version: Version,
         client_id: &str,
     ) -> Result<(Answer, Option<Self>)> {
+        Self::ask_as(address, version, client_id, None)
+    }
+
+    /// As [`BareClient::ask`], with user name and password.
+    ///
+    /// # Errors
+    ///
+    /// When the host does not answer, or with something else.
+    pub fn ask_as(
+        address: SocketAddr,
+        version: Version,
+        client_id: &str,
+        credentials: Option<Credentials<'_>>,
+    ) -> Result<(Answer, Option<Self>)> {
         let mut stream = TcpStream::connect(address).context("the host does not listen")?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        stream.write_all(&connect_packet(version, client_id)?)?;
+        stream.write_all(&connect_packet(version, client_id, credentials)?)?;
         let answer = read_connack(&mut stream, version).context("no CONNACK")?;
         let client = (answer.code == 0).then_some(Self { stream, version });
         Ok((answer, client))
@@ -90,20 +113,53 @@ impl BareClient {
         while self.stream.read(&mut rest)? > 0 {}
         Ok(())
     }
+
+    /// PINGREQ and its answer.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn ping(&mut self) -> Result<()> {
+        self.stream.write_all(&[0xc0, 0])?;
+        let mut answer = [0; 2];
+        self.stream.read_exact(&mut answer)?;
+        ensure!(answer == [0xd0, 0], "no PINGRESP: {answer:?}");
+        Ok(())
+    }
 }
 
-fn connect_packet(version: Version, client_id: &str) -> Result<Vec<u8>> {
-    // Clean start, keep alive 600 s; MQTT 5 has no properties here.
-    let head: &[u8] = match version {
-        Version::V3 => b"\0\x04MQTT\x04\x02\x02\x58",
-        Version::V5 => b"\0\x04MQTT\x05\x02\x02\x58\0",
+/// Clean start, keep alive 600 s; MQTT 5 has no properties here.
+pub(crate) fn connect_packet(
+    version: Version,
+    client_id: &str,
+    credentials: Option<Credentials<'_>>,
+) -> Result<Vec<u8>> {
+    let level = match version {
+        Version::V3 => 4,
+        Version::V5 => 5,
     };
-    let length = head.len() + 2 + client_id.len();
-    ensure!(length < 128, "a client id too long");
-    let mut packet = vec![0x10, u8::try_from(length)?];
-    packet.extend_from_slice(head);
-    packet.extend_from_slice(&u16::try_from(client_id.len())?.to_be_bytes());
-    packet.extend_from_slice(client_id.as_bytes());
+    let flags = if credentials.is_some() { 0xc2 } else { 0x02 };
+    let mut body = b"\0\x04MQTT".to_vec();
+    body.extend([level, flags, 0x02, 0x58]);
+    body.extend((version == Version::V5).then_some(0));
+    let mut fields = vec![client_id.as_bytes()];
+    if let Some(credentials) = credentials {
+        fields.extend([credentials.username, credentials.password]);
+    }
+    for field in fields {
+        body.extend(u16::try_from(field.len())?.to_be_bytes());
+        body.extend_from_slice(field);
+    }
+    let length = u16::try_from(body.len())?;
+    ensure!(length < 16_384, "a CONNECT too long");
+    let mut packet = vec![0x10];
+    if length >= 128 {
+        packet.push(u8::try_from(length % 128)? | 128);
+        packet.push(u8::try_from(length / 128)?);
+    } else {
+        packet.push(u8::try_from(length)?);
+    }
+    packet.extend(body);
     Ok(packet)
 }
 

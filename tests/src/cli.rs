@@ -1,7 +1,8 @@
 //! The command line, run as a user runs it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -119,6 +120,35 @@ pub fn run_on(admin: &Admin, at: &Path, args: &[&str]) -> Result<Ran> {
         .env("RULEMILL_SERVER", admin.base())
         .env("RULEMILL_TOKEN", admin.token());
     run_command(&mut command)
+}
+
+/// As [`run_on`], with a secret on stdin.
+///
+/// # Errors
+///
+/// When it cannot be run.
+pub fn run_with_secret(admin: &Admin, at: &Path, args: &[&str], secret: &str) -> Result<Ran> {
+    let mut command = Command::new(host_binary()?);
+    command
+        .args(args)
+        .arg("--secret-stdin")
+        .current_dir(at)
+        .env("RULEMILL_SERVER", admin.base())
+        .env("RULEMILL_TOKEN", admin.token());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("failed to run rulemill")?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    stdin.write_all(secret.as_bytes())?;
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    Ok(Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// Any command, until its end.

@@ -29,6 +29,23 @@ pub fn built_in(name: &str) -> Result<Vec<u8>> {
     component(name, None)
 }
 
+/// The same component under another digest: with a custom section at its end that nobody reads.
+///
+/// # Errors
+///
+/// Never with a label of fewer than 100 bytes.
+pub fn relabelled(component: &[u8], label: &str) -> Result<Vec<u8>> {
+    const NAME: &[u8] = b"label";
+    let content = NAME.len() + 1 + label.len();
+    // Longer lengths take more than one byte in WebAssembly's numbers.
+    ensure!(content < 128, "a label too long");
+    let mut bytes = component.to_vec();
+    bytes.extend_from_slice(&[0, u8::try_from(content)?, u8::try_from(NAME.len())?]);
+    bytes.extend_from_slice(NAME);
+    bytes.extend_from_slice(label.as_bytes());
+    Ok(bytes)
+}
+
 fn component(package: &str, feature: Option<&str>) -> Result<Vec<u8>> {
     let target = places::target().join("fixtures");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

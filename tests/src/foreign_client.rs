@@ -1,6 +1,7 @@
 //! MQTT clients that are not ours: paho-mqtt, mqtt.js and `mosquitto_pub`, one process per connection.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Way {
         if self.websocket { "ws" } else { "tcp" }
     }
 
-    fn command(self, address: SocketAddr, client_id: &str) -> Command {
+    fn command(self, address: SocketAddr, client_id: &str, shown: &Shown) -> Command {
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let keep_alive = KEEP_ALIVE_S.to_string();
         let script = |mut command: Command, path: &str| {
@@ -92,6 +93,14 @@ impl Way {
                 client_id,
                 &keep_alive,
             ]);
+            let Shown {
+                username,
+                password,
+                authority,
+            } = shown;
+            command.envs(username.as_ref().map(|text| ("MQTT_USERNAME", text)));
+            command.envs(password.as_ref().map(|text| ("MQTT_PASSWORD", text)));
+            command.envs(authority.as_ref().map(|path| ("MQTT_CA", path)));
             command
         };
         match self.library {
@@ -121,10 +130,30 @@ impl Way {
                     &port,
                 ]);
                 command.args(["-i", client_id, "-k", &keep_alive, "-V", version]);
+                let texts = [("-u", &shown.username), ("-P", &shown.password)];
+                for (flag, text) in texts {
+                    if let Some(text) = text {
+                        command.args([flag, text]);
+                    }
+                }
+                if let Some(authority) = &shown.authority {
+                    command.arg("--cafile").arg(authority);
+                }
                 command
             }
         }
     }
+}
+
+/// What a client shows and trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Of the CONNECT.
+    pub username: Option<String>,
+    /// Of the CONNECT.
+    pub password: Option<String>,
+    /// A PEM file; with it the client speaks TLS and trusts what is signed by these.
+    pub authority: Option<PathBuf>,
 }
 
 /// One connected client.
@@ -140,7 +169,21 @@ impl ForeignClient {
     ///
     /// When it is refused or does not connect.
     pub fn connect(way: Way, address: SocketAddr, client_id: &str) -> Result<Self> {
-        let talker = Talker::start(client_id, &mut way.command(address, client_id))?;
+        Self::connect_as(way, address, client_id, &Shown::default())
+    }
+
+    /// Connects with credentials, or over TLS, and waits for CONNACK.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused or does not connect.
+    pub fn connect_as(
+        way: Way,
+        address: SocketAddr,
+        client_id: &str,
+        shown: &Shown,
+    ) -> Result<Self> {
+        let talker = Talker::start(client_id, &mut way.command(address, client_id, shown))?;
         let connected = |line: &str| line == "connected" || line.ends_with("received CONNACK (0)");
         talker
             .expect(connected, ANSWER_DEADLINE)
@@ -154,7 +197,21 @@ impl ForeignClient {
     ///
     /// When it is accepted, or tells nothing. Only paho tells codes.
     pub fn expect_refusal(way: Way, address: SocketAddr, client_id: &str) -> Result<u8> {
-        let talker = Talker::start(client_id, &mut way.command(address, client_id))?;
+        Self::expect_refusal_as(way, address, client_id, &Shown::default())
+    }
+
+    /// As [`ForeignClient::expect_refusal`], with credentials or over TLS.
+    ///
+    /// # Errors
+    ///
+    /// When it is accepted, or tells nothing.
+    pub fn expect_refusal_as(
+        way: Way,
+        address: SocketAddr,
+        client_id: &str,
+        shown: &Shown,
+    ) -> Result<u8> {
+        let talker = Talker::start(client_id, &mut way.command(address, client_id, shown))?;
         let line = talker.expect(
             |line| line == "connected" || line.starts_with("refused "),
             ANSWER_DEADLINE,

@@ -48,6 +48,10 @@ pub struct HostSpec {
     pub data_dir: Option<PathBuf>,
     /// Environment variables of the host.
     pub environment: Vec<(String, String)>,
+    /// More of section `[mqtt]`.
+    pub mqtt: String,
+    /// Whether there are TLS listeners; `mqtt` says with which certificate.
+    pub tls: bool,
     /// More of the configuration file.
     pub extra: String,
 }
@@ -60,6 +64,8 @@ impl Default for HostSpec {
             embedded: true,
             data_dir: None,
             environment: Vec::new(),
+            mqtt: String::new(),
+            tls: false,
             extra: String::new(),
         }
     }
@@ -102,6 +108,10 @@ pub struct Addresses {
     pub mqtt_tcp: Vec<SocketAddr>,
     /// MQTT over WebSocket.
     pub mqtt_ws: Vec<SocketAddr>,
+    /// MQTT over TLS.
+    pub mqtt_tls: Vec<SocketAddr>,
+    /// MQTT over WebSocket over TLS.
+    pub mqtt_wss: Vec<SocketAddr>,
     /// The API.
     pub admin: SocketAddr,
     /// Name servers of embedded instances.
@@ -128,9 +138,12 @@ impl TestHost {
     pub fn start(spec: HostSpec) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rulemill-").tempdir()?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let encrypted: Vec<_> = spec.tls.then_some(nowhere).into_iter().collect();
         let addresses = Addresses {
             mqtt_tcp: vec![nowhere],
             mqtt_ws: vec![nowhere],
+            mqtt_tls: encrypted.clone(),
+            mqtt_wss: encrypted,
             admin: nowhere,
             rocketmq_name_server: [("embedded".to_owned(), nowhere)].into(),
         };
@@ -210,10 +223,13 @@ impl TestHost {
             .map_or_else(|| "127.0.0.1:0".to_owned(), ToString::to_string);
         let mut text = format!(
             "[node]\nid = \"test-node\"\ndata-dir = \"{}\"\n\
-             [mqtt]\ntcp = [{}]\nws = [{}]\n[admin]\nlisten = \"{}\"\n",
+             [mqtt]\ntcp = [{}]\nws = [{}]\ntls = [{}]\nwss = [{}]\n{}\n[admin]\nlisten = \"{}\"\n",
             self.data_dir().display(),
             list(&addresses.mqtt_tcp),
             list(&addresses.mqtt_ws),
+            list(&addresses.mqtt_tls),
+            list(&addresses.mqtt_wss),
+            self.spec.mqtt,
             addresses.admin,
         );
         if self.spec.embedded {
@@ -322,6 +338,26 @@ impl TestHost {
             .context("no WebSocket listener")
     }
 
+    /// MQTT over TLS.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such listener.
+    pub fn tls(&self) -> Result<SocketAddr> {
+        let address = self.addresses().mqtt_tls.first();
+        address.copied().context("no TLS listener")
+    }
+
+    /// MQTT over WebSocket over TLS.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such listener.
+    pub fn secure_websocket(&self) -> Result<SocketAddr> {
+        let address = self.addresses().mqtt_wss.first();
+        address.copied().context("no secure WebSocket listener")
+    }
+
     /// The name server of an instance, for readers.
     ///
     /// # Errors
@@ -355,6 +391,15 @@ impl TestHost {
     /// When it cannot be run.
     pub fn cli(&self, args: &[&str]) -> Result<Ran> {
         cli::run_on(&self.admin()?, self.folder.path(), args)
+    }
+
+    /// Runs its command line with a secret on stdin.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run.
+    pub fn cli_with_secret(&self, args: &[&str], secret: &str) -> Result<Ran> {
+        cli::run_with_secret(&self.admin()?, self.folder.path(), args, secret)
     }
 
     /// kill -9.

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Method, Request, Response};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use ureq::{Agent, AsSendBody, Body};
 
 use super::failure::{Exit, Failure};
+use super::tls::TlsConnector;
 
 /// A local host answers at once; one that does not within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Compiling a large plugin takes the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Compiling may take `plugins.compile-time` (120 s) of CPU time at a low priority, after other uploads.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A page of a thousand rules with large configurations.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -32,7 +37,8 @@ pub(super) struct Tagged {
 }
 
 impl Api {
-    pub(super) fn new(base: String, token: &str) -> Self {
+    /// `tls` is for `https` addresses.
+    pub(super) fn new(base: String, token: &str, tls: Option<TlsConnector>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // A proxy of the environment must not see the token.
@@ -40,8 +46,15 @@ impl Api {
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
+        let agent = match tls {
+            Some(tls) => {
+                let connector = ().chain(TcpConnector::default()).chain(tls);
+                Agent::with_parts(config, connector, DefaultResolver::default())
+            }
+            None => config.new_agent(),
+        };
         Self {
-            agent: config.new_agent(),
+            agent,
             base,
             authorization: format!("Bearer {token}"),
         }
@@ -111,7 +124,7 @@ impl Api {
             .header("content-type", "application/wasm")
             // So that a component beyond the limit is refused before it is sent.
             .header("expect", "100-continue");
-        read_json(self.send(request, bytes, ANSWER_TIMEOUT)?)
+        read_json(self.send(request, bytes, PUSH_TIMEOUT)?)
     }
 
     /// The lines of an answer as they come, for at most `timeout`.
@@ -176,6 +189,9 @@ impl Api {
             return Ok(response);
         }
         let answer = read_json(response).unwrap_or(Value::Null);
+        if let Some(lines) = several_problems(&answer) {
+            return Err(Failure::of_status(status.as_u16(), String::new()).with_messages(lines));
+        }
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let message = match (text("message"), text("code")) {
             (Some(message), Some(code)) => format!("{message} ({code})"),
@@ -188,12 +204,37 @@ impl Api {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        let message = format!(
-            "{} does not answer: {error}; start the host with `rulemill serve`, or name it with --server",
-            self.base
-        );
+        let base = &self.base;
+        let message = match error {
+            ureq::Error::Timeout(ureq::Timeout::Global) => format!(
+                "{base} took the request and did not answer in time: it is busy, and may still do what was asked; look before you try again"
+            ),
+            _ => format!(
+                "{base} does not answer: {error}; start the host with `rulemill serve`, or name it with --server"
+            ),
+        };
         Failure::new(Exit::Unreachable, message)
     }
+}
+
+/// The problems of an answer that has more than one, a line each.
+fn several_problems(answer: &Value) -> Option<Vec<String>> {
+    let problems = answer
+        .get("problems")?
+        .as_array()
+        .filter(|it| it.len() > 1)?;
+    let line = |problem: &Value| {
+        let text = |name: &str| {
+            problem
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let subject = text("subject");
+        let gap = if subject.is_empty() { "" } else { ": " };
+        format!("{subject}{gap}{} ({})", text("message"), text("code"))
+    };
+    Some(problems.iter().map(line).collect())
 }
 
 fn read_json(response: Response<Body>) -> Result<Value, Failure> {

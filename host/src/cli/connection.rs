@@ -8,6 +8,7 @@ use clap::Args;
 use super::api::Api;
 use super::failure::{Exit, Failure};
 use super::output::OutputFormat;
+use super::tls::{TlsConnector, Trust};
 use crate::config::default_data_dir;
 use crate::run_json;
 
@@ -18,6 +19,10 @@ pub(super) struct Connection {
     /// comes from `RULEMILL_TOKEN`, else from the data folder.
     #[arg(long, global = true, env = "RULEMILL_SERVER", value_name = "URL")]
     server: Option<String>,
+    /// Certificates in PEM form that vouch for an `https` server, such as its own; by default those that
+    /// the platform trusts.
+    #[arg(long, global = true, env = "RULEMILL_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The data folder: `node.data-dir` of `serve`, and where other commands find a local host.
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -54,9 +59,9 @@ impl Connection {
 
     /// A client of the host's API.
     pub(super) fn api(&self) -> Result<Api, Failure> {
-        let base = match &self.server {
-            Some(server) => server_url(server)?,
-            None => self.local_url()?,
+        let (base, certificate) = match &self.server {
+            Some(server) => (server_url(server)?, None),
+            None => self.local_host()?,
         };
         let token = match std::env::var("RULEMILL_TOKEN") {
             Ok(token) if !token.trim().is_empty() => token.trim().to_owned(),
@@ -69,13 +74,21 @@ impl Connection {
                 ));
             }
         };
-        Ok(Api::new(base, &token))
+        let trust = match (&self.ca, &certificate) {
+            (Some(file), _) => Trust::File(file),
+            (None, Some(file)) => Trust::Local(file),
+            (None, None) => Trust::Platform,
+        };
+        let is_tls = base.starts_with("https://");
+        let tls = is_tls.then(|| TlsConnector::new(trust)).transpose()?;
+        Ok(Api::new(base, &token, tls))
     }
 
-    fn local_url(&self) -> Result<String, Failure> {
+    /// Where the host of the data folder is, and its certificate, if it speaks TLS.
+    fn local_host(&self) -> Result<(String, Option<PathBuf>), Failure> {
         let data_dir = self.local_data_dir()?;
         match run_json::read(&data_dir) {
-            Ok(Some(run)) => Ok(format!("http://{}", run.addresses.admin)),
+            Ok(Some(run)) => Ok((run.addresses.admin_url(), run.addresses.admin_certificate)),
             Ok(None) => Err(Failure::new(
                 Exit::Unreachable,
                 format!(
@@ -111,15 +124,13 @@ impl Connection {
     }
 }
 
-/// `http://host:port` without a path; the scheme may be left out.
+/// `http://host:port` or `https://host:port` without a path; without a scheme it is `http`.
 fn server_url(text: &str) -> Result<String, Failure> {
     let text = text.trim_end_matches('/');
-    if text.starts_with("https://") {
-        return Err(Failure::usage(format!(
-            "--server {text}: https is not supported; use http:// and a tunnel"
-        )));
-    }
-    let authority = text.strip_prefix("http://").unwrap_or(text);
+    let (scheme, authority) = match text.split_once("://") {
+        Some((scheme @ ("http" | "https"), authority)) => (scheme, authority),
+        _ => ("http", text),
+    };
     if authority.is_empty()
         || authority.ends_with(':')
         || authority.contains(['/', '?', '#', '@', ' '])
@@ -128,11 +139,11 @@ fn server_url(text: &str) -> Result<String, Failure> {
             "--server {text:?} must be an address such as http://127.0.0.1:8180"
         )));
     }
-    Ok(format!("http://{authority}"))
+    Ok(format!("{scheme}://{authority}"))
 }
 
 fn is_local(base: &str) -> bool {
-    let authority = base.strip_prefix("http://").unwrap_or(base);
+    let authority = base.split_once("://").map_or(base, |(_, rest)| rest);
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
         None => authority.split(':').next(),
@@ -158,7 +169,15 @@ mod tests {
             server_url("http://[::1]:8180/").unwrap(),
             "http://[::1]:8180"
         );
-        for wrong in ["https://a:1", "http://a/b", "", "http://", "user@host"] {
+        assert_eq!(server_url("https://a:1/").unwrap(), "https://a:1");
+        for wrong in [
+            "ftp://a:1",
+            "http://a/b",
+            "https://",
+            "",
+            "http://",
+            "user@host",
+        ] {
             assert!(server_url(wrong).is_err(), "{wrong}");
         }
     }

@@ -65,6 +65,11 @@ impl Failure {
         Self::new(exit, message)
     }
 
+    /// The same with other lines.
+    pub(super) fn with_messages(self, messages: Vec<String>) -> Self {
+        Self { messages, ..self }
+    }
+
     pub(super) fn exit_code(&self) -> i32 {
         self.exit as i32
     }

@@ -2,11 +2,16 @@
 
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use super::failure::Failure;
 
+/// Between two columns of a table.
+const COLUMN_GAP: &str = "  ";
+/// A column is not narrowed below it, characters.
+const COLUMN_WIDTH_MIN: usize = 10;
 /// A longer line is no answer to a question.
 const ANSWER_BYTES_MAX: u64 = 64;
 
@@ -92,6 +97,8 @@ pub(super) type Column = (&'static str, Cell);
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    /// Whether cells are cut where the terminal is too narrow.
+    is_list: bool,
 }
 
 impl Table {
@@ -100,7 +107,10 @@ impl Table {
         let headings = columns.iter().map(|(heading, _)| (*heading).to_owned());
         let mut rows = vec![headings.collect()];
         rows.extend(items.iter().map(|item| cells(columns, item).collect()));
-        Self { rows }
+        Self {
+            rows,
+            is_list: true,
+        }
     }
 
     /// One item: a line for each of `columns`, the heading before what belongs to it.
@@ -109,14 +119,17 @@ impl Table {
         let rows = headings.zip(cells(columns, item));
         Self {
             rows: rows.map(|(heading, cell)| vec![heading, cell]).collect(),
+            is_list: false,
         }
     }
 
     pub(super) fn print(&self) -> Result<(), Failure> {
-        self.lines().iter().try_for_each(|line| print_line(line))
+        let lines = self.lines(terminal_width().filter(|_| self.is_list));
+        lines.iter().try_for_each(|line| print_line(line))
     }
 
-    fn lines(&self) -> Vec<String> {
+    /// Fits into `width_max` characters, if there is a limit: cells of the widest columns are cut then.
+    fn lines(&self, width_max: Option<usize>) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             self.rows
@@ -126,16 +139,54 @@ impl Table {
                 .max()
                 .unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut widths: Vec<usize> = (0..columns).map(width).collect();
+        if let Some(width_max) = width_max {
+            shrink(&mut widths, width_max);
+        }
         let line = |row: &Vec<String>| {
             let cells = row
                 .iter()
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+                .map(|(cell, width)| format!("{:<width$}", shortened(cell, *width)));
+            cells
+                .collect::<Vec<_>>()
+                .join(COLUMN_GAP)
+                .trim_end()
+                .to_owned()
         };
         self.rows.iter().map(line).collect()
     }
+}
+
+/// How many characters a line of the terminal has; `None`: the output goes elsewhere, where nothing
+/// is cut.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Narrows the widest columns until all of them fit, or none is wide any more.
+fn shrink(widths: &mut [usize], width_max: usize) {
+    let gaps = widths.len().saturating_sub(1) * COLUMN_GAP.len();
+    loop {
+        let total: usize = widths.iter().sum::<usize>() + gaps;
+        let Some(widest) = widths.iter_mut().max() else {
+            return;
+        };
+        if total <= width_max || *widest <= COLUMN_WIDTH_MIN {
+            return;
+        }
+        *widest -= 1;
+    }
+}
+
+/// The cell, or its beginning with a mark.
+fn shortened(cell: &str, width: usize) -> String {
+    if cell.chars().count() <= width {
+        return cell.to_owned();
+    }
+    let beginning = cell.chars().take(width.saturating_sub(1));
+    beginning.chain(['…']).collect()
 }
 
 fn cells(columns: &[Column], item: &Value) -> impl Iterator<Item = String> {
@@ -152,6 +203,17 @@ pub(super) fn field(value: &Value, place: &str) -> String {
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => printable(text),
         Some(other) => other.to_string(),
+    }
+}
+
+/// A time in UNIX milliseconds as UTC to the second; `-` if there is none. `place` is a JSON pointer.
+pub(super) fn date_time(value: &Value, place: &str) -> String {
+    let millis = value.pointer(place).and_then(Value::as_u64);
+    let time = millis.and_then(|it| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(it)));
+    // Beyond the year 9999 there is no such form.
+    match time.filter(|_| millis < Some(253_402_300_800_000)) {
+        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
+        None => "-".to_owned(),
     }
 }
 
@@ -186,9 +248,20 @@ mod tests {
         ];
         let item = json!({ "id": "long-name", "ok": "yes" });
         let table = Table::of(&columns, std::slice::from_ref(&item));
-        assert_eq!(table.lines(), ["ID         STATUS", "long-name  YES"]);
+        assert_eq!(table.lines(None), ["ID         STATUS", "long-name  YES"]);
         let details = Table::details(&columns, &item);
-        assert_eq!(details.lines(), ["ID      long-name", "STATUS  YES"]);
+        assert_eq!(details.lines(None), ["ID      long-name", "STATUS  YES"]);
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_where_there_is_one() {
+        let columns = [("ID", Cell::At("/id")), ("REASON", Cell::At("/reason"))];
+        let item = json!({ "id": "short", "reason": "a reason that is much too long" });
+        let table = Table::of(&columns, &[item]);
+        let fits = ["ID     REASON", "short  a reason tha…"];
+        assert_eq!(table.lines(Some(20)), fits);
+        // What cannot fit is as narrow as it may be.
+        assert_eq!(table.lines(Some(3))[1], "short  a reason …");
     }
 
     #[test]

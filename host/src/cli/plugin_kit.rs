@@ -9,6 +9,7 @@ mod bundle;
 mod cases;
 mod check;
 mod engine;
+mod guest_log;
 mod manifest;
 mod new;
 mod test;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::output::{printable, talk};
 
 pub(super) use manifest::{Manifest, read_component};
 
@@ -59,6 +61,9 @@ pub(super) enum KitCommand {
     Check {
         /// The component; by default the one that plugin.toml in this folder names.
         file: Option<PathBuf>,
+        /// Linear memory of an instance, as a rule may ask for; by default 64MiB for Python, else 16MiB.
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<bytesize::ByteSize>,
     },
     /// Build, then run the cases of tests/*.toml on the host's own engine.
     #[command(after_help = "Examples, in the plugin's folder:
@@ -75,16 +80,25 @@ pub(super) enum KitCommand {
         #[arg(long)]
         update: bool,
     },
-    /// Measure the component: time of a call and of a start, memory.
-    #[command(after_help = "Examples:
+    /// Measure the component: time of a call and of a start, fuel, memory.
+    #[command(
+        after_help = "Times are of this machine, with the host's own part of a call. Fuel is the number of WebAssembly instructions: it does \
+not depend on the machine, so it shows whether a change made the plugin slower. Allocations are not counted: the allocator is the plugin's own code, \
+of which a host sees only how its memory grows; that is shown, and how often a host would renew the instance.
+
+Examples:
   rulemill plugin bench                   in the plugin's folder, after a build
-  rulemill plugin bench mapping.wasm --config '{\"region\":\"eu\"}' --calls 500000")]
+  rulemill plugin bench mapping.wasm --config '{\"region\":\"eu\"}' --calls 500000"
+    )]
     Bench {
         /// The component; by default the one that plugin.toml in this folder names.
         file: Option<PathBuf>,
         /// What `init` gets; by default that of the first case, else {}.
-        #[arg(long)]
+        #[arg(long, value_name = "JSON")]
         config: Option<String>,
+        /// Linear memory of an instance, as a rule may ask for; by default 64MiB for Python, else 16MiB.
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<bytesize::ByteSize>,
         /// Calls to measure.
         #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(100..=50_000_000))]
         calls: u32,
@@ -102,10 +116,11 @@ pub(super) enum KitCommand {
 
 impl KitCommand {
     pub(super) fn run(self, connection: &Connection) -> Result<(), Failure> {
+        guest_log::catch();
         match self {
             Self::New { name, language } => new::run(&name, language),
             Self::Build => build::run(&Manifest::here()?),
-            Self::Check { file } => check::run(connection, file),
+            Self::Check { file, memory } => told(check::run(connection, file, memory)),
             Self::Test {
                 filter,
                 no_build,
@@ -121,9 +136,30 @@ impl KitCommand {
             Self::Bench {
                 file,
                 config,
+                memory,
                 calls,
-            } => bench::run(connection, file, config, calls),
+            } => {
+                let plan = bench::Plan {
+                    file,
+                    config,
+                    memory,
+                    calls,
+                };
+                told(bench::run(connection, plan))
+            }
             Self::Watch { no_push } => watch::run(connection, no_push),
         }
     }
+}
+
+/// A failure comes with what the plugin said before it: its traceback, as a rule.
+fn told(result: Result<(), Failure>) -> Result<(), Failure> {
+    let lines = guest_log::take();
+    if result.is_err() {
+        for line in lines {
+            let text = printable(&line.text);
+            talk(format_args!("log {:<5} {text}", line.level));
+        }
+    }
+    result
 }

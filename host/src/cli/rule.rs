@@ -1,20 +1,30 @@
 //! `rulemill rule`.
 
+mod history;
+mod parts;
+mod shown;
+mod trial;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, encode};
 use super::connection::Connection;
 use super::failure::{Exit, Failure};
-use super::output::{Cell, Consent, Table, field, items, print_json, talk};
+use super::output::{Consent, field, items, print_json, talk};
+use parts::{Parts, parse_object, put};
+use shown::{details, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum RuleCommand {
     /// Create a rule: the status events of a group go to a RocketMQ topic.
+    ///
+    /// Rules of the two data types are kept disabled: this version carries no messages for them.
     #[command(after_help = "Examples:
   rulemill rule create devices --group GID_Devices --topic ClientStatus
   rulemill rule create devices --group GID_Devices --instance embedded --topic ClientStatus --plugin cloudevents
-  rulemill rule create devices --group GID_Devices --topic ClientStatus --config '{\"remark\": true}'")]
+  rulemill rule create devices --group GID_Devices --topic ClientStatus --config '{\"remark\": true}'
+  rulemill rule create telemetry --type dataOutbound --mqtt-topic Telemetry --topic TopicT")]
     Create(CreateArgs),
     /// List all rules.
     #[command(after_help = "Example:
@@ -37,6 +47,40 @@ pub(super) enum RuleCommand {
     #[command(after_help = "Example:
   rulemill rule disable devices")]
     Disable { rule_id: String },
+    /// Show who changed a rule, when and what; the last 100 revisions are kept.
+    #[command(after_help = "Example:
+  rulemill rule history devices")]
+    History { rule_id: String },
+    /// Make a rule what it was at an earlier revision, as a new revision.
+    #[command(after_help = "Example:
+  rulemill rule rollback devices --revision 7")]
+    Rollback {
+        rule_id: String,
+        /// As `rule history` shows it.
+        #[arg(long, value_name = "N")]
+        revision: u64,
+        /// Do it even if its topic is missing or RocketMQ cannot be reached.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show a rule's last events with what became of them.
+    #[command(after_help = "Example:
+  rulemill rule sample devices")]
+    Sample { rule_id: String },
+    /// Show what a rule makes of an event. Nothing is sent.
+    #[command(after_help = "Examples:
+  rulemill rule test devices                                            a made-up connect
+  rulemill rule test devices --sample 1                                 the rule's last event
+  rulemill rule test devices --event '{\"eventType\": \"tcpclean\", \"clientId\": \"GID_Devices@@@d1\"}'")]
+    Test {
+        rule_id: String,
+        /// The event as the API shows it; what is left out gets a fixed value.
+        #[arg(long, value_name = "JSON", value_parser = parse_object, conflicts_with = "sample")]
+        event: Option<Map<String, Value>>,
+        /// One of its last events: 1 is the last.
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+    },
     /// Delete a rule.
     #[command(after_help = "Examples:
   rulemill rule delete devices --yes
@@ -51,6 +95,9 @@ pub(super) enum RuleCommand {
     },
 }
 
+/// The types of rules.
+const RULE_TYPES: [&str; 3] = ["clientStatusNotification", "dataOutbound", "dataInbound"];
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Pending {
     Deliver,
@@ -61,9 +108,19 @@ pub(super) enum Pending {
 pub(super) struct CreateArgs {
     /// 3 to 64 letters, digits, `-` and `_`.
     rule_id: String,
-    /// Whose events, such as `GID_Devices`.
-    #[arg(long, value_name = "GROUP")]
-    group: String,
+    /// What kind of rule.
+    #[arg(long = "type", value_name = "TYPE", default_value = RULE_TYPES[0])]
+    rule_type: String,
+    /// Whose events, such as `GID_Devices`; for a status rule.
+    #[arg(
+        long,
+        value_name = "GROUP",
+        required_if_eq("rule_type", "clientStatusNotification")
+    )]
+    group: Option<String>,
+    /// The MQTT parent topic; for a data rule.
+    #[arg(long, value_name = "TOPIC", required_if_eq_any([("rule_type", "dataOutbound"), ("rule_type", "dataInbound")]))]
+    mqtt_topic: Option<String>,
     /// The RocketMQ topic.
     #[arg(long, value_name = "TOPIC")]
     topic: String,
@@ -80,52 +137,14 @@ pub(super) struct EditArgs {
     /// Whose events.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// The MQTT parent topic of a data rule.
+    #[arg(long, value_name = "TOPIC")]
+    mqtt_topic: Option<String>,
     /// The RocketMQ topic.
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
     #[command(flatten)]
     parts: Parts,
-}
-
-#[derive(Debug, Args)]
-struct Parts {
-    /// The RocketMQ instance, by its name in the configuration; for a new rule the only one by default.
-    #[arg(long, value_name = "INSTANCE")]
-    instance: Option<String>,
-    /// When a queue cannot store: its clients wait for it (`strict`), or move to another one and may
-    /// lose their order then (`available`); strict by default.
-    #[arg(long, value_parser = ["strict", "available"])]
-    ordering: Option<String>,
-    /// The plugin that maps events to messages; apsaramq-status by default.
-    #[arg(long, value_name = "PLUGIN")]
-    plugin: Option<String>,
-    /// `latest`, a number, or a sha256: digest.
-    #[arg(long, value_name = "VERSION")]
-    plugin_version: Option<String>,
-    /// The plugin's configuration, a JSON object.
-    #[arg(long, value_name = "JSON", value_parser = parse_object)]
-    config: Option<Map<String, Value>>,
-    /// Linear memory of one instance of the plugin, such as 64MiB for one in Python; by default
-    /// plugins.memory of the host.
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<bytesize::ByteSize>,
-    /// Free text.
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-    /// What happens to an event on which the plugin faults.
-    #[arg(long, value_parser = ["deadLetter", "retry", "skip", "default"])]
-    on_fault: Option<String>,
-    /// What happens to an event that the plugin rejects.
-    #[arg(long, value_parser = ["deadLetter", "skip"])]
-    on_reject: Option<String>,
-    /// Save it even if the topic is missing or RocketMQ cannot be reached.
-    #[arg(long)]
-    force: bool,
-}
-
-fn parse_object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("must be a JSON object such as {{\"remark\": true}}: {error}"))
 }
 
 impl RuleCommand {
@@ -158,6 +177,22 @@ impl RuleCommand {
                 let rule = api()?.post(&format!("{}/disable", path(&rule_id)), None)?;
                 show_changed(connection, rule)
             }
+            Self::History { rule_id } => history::show(connection, &api()?, &rule_id),
+            Self::Rollback {
+                rule_id,
+                revision,
+                force,
+            } => {
+                let path = format!("{}/rollback?force={force}", path(&rule_id));
+                let rule = api()?.post(&path, Some(&json!({ "revision": revision })))?;
+                show_changed(connection, rule)
+            }
+            Self::Sample { rule_id } => trial::sample(connection, &api()?, &rule_id),
+            Self::Test {
+                rule_id,
+                event,
+                sample,
+            } => trial::test(connection, &api()?, &rule_id, event, sample),
             Self::Delete {
                 rule_id,
                 pending,
@@ -185,7 +220,9 @@ fn path(rule_id: &str) -> String {
 fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(), Failure> {
     let CreateArgs {
         rule_id,
+        rule_type,
         group,
+        mqtt_topic,
         topic,
         disabled,
         mut parts,
@@ -194,14 +231,28 @@ fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(
         Some(instance) => instance,
         None => only_instance(api)?,
     };
-    let mut rule = json!({
-        "ruleId": rule_id,
-        "status": if disabled { "disabled" } else { "enabled" },
-        "type": "clientStatusNotification",
-        "source": { "groupId": group },
-        "destination": { "service": "rocketmq", "instanceId": instance, "topic": topic },
-        "mapping": {},
-    });
+    let rocketmq = json!({ "service": "rocketmq", "instanceId": instance, "topic": topic });
+    let mut rule = json!({ "ruleId": rule_id, "type": rule_type });
+    // What belongs to another type is sent, too: the host says that it does not belong there.
+    let mqtt = json!({ "groupId": group, "mqttTopic": mqtt_topic });
+    let mqtt = mqtt.as_object().into_iter().flatten();
+    let mqtt: Map<_, _> = mqtt
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    let (source, destination) = if rule_type == "dataInbound" {
+        (rocketmq, mqtt.into())
+    } else {
+        (mqtt.into(), rocketmq)
+    };
+    put(&mut rule, "", "source", Some(source));
+    put(&mut rule, "", "destination", Some(destination));
+    if disabled {
+        put(&mut rule, "", "status", Some("disabled".into()));
+    }
+    if rule_type == RULE_TYPES[0] || parts.names_mapping() {
+        put(&mut rule, "", "mapping", Some(json!({})));
+    }
     let force = parts.force;
     parts.write_into(&mut rule);
     let rule = api.post(&format!("/v1/rules?force={force}"), Some(&rule))?;
@@ -212,6 +263,7 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
     let EditArgs {
         rule_id,
         group,
+        mqtt_topic,
         topic,
         mut parts,
     } = arguments;
@@ -223,18 +275,21 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
         "groupId",
         group.map(Value::from),
     );
-    put(
-        &mut current.value,
-        "/destination",
-        "topic",
-        topic.map(Value::from),
-    );
-    put(
-        &mut current.value,
-        "/destination",
-        "instanceId",
-        parts.instance.take().map(Value::from),
-    );
+    // RocketMQ is the source of an inbound rule.
+    let is_inbound = field(&before, "/type") == "dataInbound";
+    let (mqtt, rocketmq) = if is_inbound {
+        ("/destination", "/source")
+    } else {
+        ("/source", "/destination")
+    };
+    let parts_of_ends = [
+        (mqtt, "mqttTopic", mqtt_topic),
+        (rocketmq, "topic", topic),
+        (rocketmq, "instanceId", parts.instance.take()),
+    ];
+    for (place, name, value) in parts_of_ends {
+        put(&mut current.value, place, name, value.map(Value::from));
+    }
     let force = parts.force;
     parts.write_into(&mut current.value);
     if current.value == before && !force {
@@ -250,65 +305,6 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
         current.etag.as_deref(),
     )?;
     show_changed(connection, rule)
-}
-
-impl Parts {
-    /// Writes what was given into a rule.
-    fn write_into(self, rule: &mut Value) {
-        // The number of another plugin's version means nothing.
-        let is_other_plugin = self
-            .plugin
-            .as_deref()
-            .is_some_and(|plugin| rule.pointer("/mapping/plugin") != Some(&plugin.into()));
-        let version = self
-            .plugin_version
-            .or_else(|| is_other_plugin.then(|| "latest".to_owned()));
-        put(
-            rule,
-            "/destination",
-            "ordering",
-            self.ordering.map(Value::from),
-        );
-        put(rule, "", "description", self.description.map(Value::from));
-        put(rule, "/mapping", "plugin", self.plugin.map(Value::from));
-        put(
-            rule,
-            "/mapping",
-            "version",
-            version.map(|text| {
-                text.parse::<u32>()
-                    .map_or_else(|_| text.into(), Value::from)
-            }),
-        );
-        put(rule, "/mapping", "config", self.config.map(Value::Object));
-        if let Some(memory) = self.memory {
-            let limits = serde_json::json!({ "memoryBytesMax": memory.as_u64() });
-            match rule
-                .pointer_mut("/mapping/limits")
-                .and_then(Value::as_object_mut)
-            {
-                Some(all) => {
-                    all.insert("memoryBytesMax".to_owned(), memory.as_u64().into());
-                }
-                None => put(rule, "/mapping", "limits", Some(limits)),
-            }
-        }
-        put(rule, "/mapping", "onFault", self.on_fault.map(Value::from));
-        put(
-            rule,
-            "/mapping",
-            "onReject",
-            self.on_reject.map(Value::from),
-        );
-    }
-}
-
-fn put(rule: &mut Value, place: &str, name: &str, value: Option<Value>) {
-    if let Some(value) = value
-        && let Some(Value::Object(object)) = rule.pointer_mut(place)
-    {
-        object.insert(name.to_owned(), value);
-    }
 }
 
 /// The RocketMQ instance of a command that names none.
@@ -344,53 +340,6 @@ fn show_changed(connection: &Connection, rule: Value) -> Result<(), Failure> {
     } else {
         table(&[rule])
     }
-}
-
-fn table(rules: &[Value]) -> Result<(), Failure> {
-    let columns = [
-        ("RULE", Cell::At("/ruleId")),
-        ("STATUS", Cell::At("/status")),
-        ("HEALTH", Cell::At("/state/health")),
-        ("GROUP", Cell::At("/source/groupId")),
-        ("DESTINATION", Cell::Of(destination)),
-        ("PLUGIN", Cell::Of(plugin)),
-        ("REASON", Cell::At("/state/reason")),
-    ];
-    Table::of(&columns, rules).print()
-}
-
-fn destination(rule: &Value) -> String {
-    let instance = field(rule, "/destination/instanceId");
-    format!("{instance}/{}", field(rule, "/destination/topic"))
-}
-
-fn plugin(rule: &Value) -> String {
-    let name = field(rule, "/mapping/plugin");
-    format!("{name} {}", field(rule, "/state/pluginVersion"))
-}
-
-fn details(rule: &Value) -> Result<(), Failure> {
-    let lines = [
-        ("RULE", Cell::At("/ruleId")),
-        ("description", Cell::At("/description")),
-        ("status", Cell::At("/status")),
-        ("health", Cell::At("/state/health")),
-        ("reason", Cell::At("/state/reason")),
-        ("type", Cell::At("/type")),
-        ("group", Cell::At("/source/groupId")),
-        ("instance", Cell::At("/destination/instanceId")),
-        ("topic", Cell::At("/destination/topic")),
-        ("ordering", Cell::At("/destination/ordering")),
-        ("plugin", Cell::At("/mapping/plugin")),
-        ("version", Cell::At("/mapping/version")),
-        ("version in use", Cell::At("/state/pluginVersion")),
-        ("digest in use", Cell::At("/state/pluginDigest")),
-        ("config", Cell::At("/mapping/config")),
-        ("on fault", Cell::At("/mapping/onFault")),
-        ("on reject", Cell::At("/mapping/onReject")),
-        ("revision", Cell::At("/revision")),
-    ];
-    Table::details(&lines, rule).print()
 }
 
 #[cfg(test)]

@@ -30,6 +30,10 @@ pub(crate) fn print(config: &Config) -> String {
     page.text("anonymous", anonymous);
     page.section("admin");
     page.text("listen", config.admin_listen);
+    if let Some(files) = &config.admin_certificate {
+        page.path("tls-cert", &files.certificate);
+        page.path("tls-key", &files.key);
+    }
     for (id, instance) in &config.rocketmq {
         page.section(&format!("rocketmq.instances.{id}"));
         match instance {
@@ -46,6 +50,12 @@ fn mqtt(page: &mut Page, config: &Config) {
     page.section("mqtt");
     page.texts("tcp", &mqtt.tcp);
     page.texts("ws", &mqtt.ws);
+    page.texts("tls", &mqtt.tls);
+    page.texts("wss", &mqtt.wss);
+    if let Some(files) = &mqtt.certificate {
+        page.path("tls-cert", &files.certificate);
+        page.path("tls-key", &files.key);
+    }
     page.line("max-connections", mqtt.connections_max);
     page.size("max-packet", u64::from(mqtt.packet_bytes_max));
     page.size("max-payload", u64::from(mqtt.payload_bytes_max));
@@ -108,6 +118,9 @@ fn delivery_and_limits(page: &mut Page, config: &Config) {
     );
     let plugins = &config.plugins;
     page.section("plugins");
+    if let Some(watch_dir) = &plugins.watch_dir {
+        page.path("watch-dir", watch_dir);
+    }
     page.size("component-max", plugins.component_bytes_max);
     page.size("memory", plugins.memory_bytes_max);
     page.duration("call-deadline", plugins.call_deadline);
@@ -115,6 +128,12 @@ fn delivery_and_limits(page: &mut Page, config: &Config) {
     page.size("output-max", plugins.output_bytes_max);
     page.line("messages-max", plugins.messages_max);
     page.size("memory-total", plugins.memory_total_bytes);
+    page.duration("compile-time", plugins.compile_time);
+    page.size("compile-memory", plugins.compile_memory_bytes);
+    if let Some(rules_dir) = &config.rules_dir {
+        page.section("rules");
+        page.path("dir", rules_dir);
+    }
     page.section("limits");
     page.line("rules", config.rules_max);
     page.section("telemetry");

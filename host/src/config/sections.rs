@@ -4,18 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::InstanceId;
+use domain::{ErrorChain, InstanceId, SystemClock};
+use mqtt_server::CertificateFiles;
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Section;
 use super::tree::Leaf;
 use super::values::{
-    choice, duration, flag, list, number, parsed, path, share, size, small_number, socket_address,
-    text,
+    choice, duration, flag, folder, list, number, parsed, path, share, size, small_number,
+    socket_address, text,
 };
 use super::{
-    Anonymous, ClientIds, Config, Connack, Delivery, LogFormat, Mqtt, Node, Outbox, Plugins,
-    Telemetry, defaults, rocketmq,
+    Anonymous, Certificate, ClientIds, Config, Connack, Delivery, LogFormat, Mqtt, Node, Outbox,
+    Plugins, Telemetry, defaults, rocketmq,
 };
 
 const KIB: u64 = 1024;
@@ -35,11 +36,12 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
     let mqtt = mqtt(root.section("mqtt"));
     let groups_auto_create = groups(root.section("groups"));
     let anonymous = access(root.section("access"));
-    let admin_listen = admin(root.section("admin"));
+    let (admin_listen, admin_certificate) = admin(root.section("admin"));
     let rocketmq = rocketmq::read(root.section("rocketmq"));
     let delivery = delivery(root.section("delivery"));
     let outbox = outbox(root.section("outbox"));
     let plugins = plugins(root.section("plugins"));
+    let rules_dir = rules(root.section("rules"));
     let rules_max = limits(root.section("limits"));
     let telemetry = telemetry(root.section("telemetry"));
     root.finish();
@@ -50,10 +52,12 @@ pub(super) fn read(mut root: Section<'_>) -> Option<Config> {
         groups_auto_create,
         anonymous,
         admin_listen,
+        admin_certificate,
         rocketmq,
         delivery,
         outbox,
         plugins,
+        rules_dir,
         rules_max,
         telemetry,
     })
@@ -102,9 +106,13 @@ fn instance_id(mut section: Section<'_>) -> Option<InstanceId> {
 }
 
 fn mqtt(mut section: Section<'_>) -> Mqtt {
+    let has_certificate = section.has("tls-cert") || section.has("tls-key");
     let mqtt = Mqtt {
         tcp: section.value("tcp", vec![defaults::MQTT_TCP], list(socket_address)),
         ws: section.value("ws", vec![defaults::MQTT_WS], list(socket_address)),
+        tls: section.value("tls", Vec::new(), list(socket_address)),
+        wss: section.value("wss", Vec::new(), list(socket_address)),
+        certificate: certificate(&mut section),
         connections_max: section.value(
             "max-connections",
             defaults::CONNECTIONS_MAX,
@@ -136,15 +144,59 @@ fn mqtt(mut section: Section<'_>) -> Mqtt {
             section.name("max-packet")
         ));
     }
-    if mqtt.tcp.is_empty() && mqtt.ws.is_empty() {
+    let is_encrypted = !mqtt.tls.is_empty() || !mqtt.wss.is_empty();
+    if mqtt.tcp.is_empty() && mqtt.ws.is_empty() && !is_encrypted {
         section.findings().problem(format!(
-            "{} and {} are both empty: no client could connect",
+            "{}, {}, {} and {} are all empty: no client could connect",
             section.name("tcp"),
-            section.name("ws")
+            section.name("ws"),
+            section.name("tls"),
+            section.name("wss")
+        ));
+    }
+    if is_encrypted && !has_certificate {
+        section.findings().problem(format!(
+            "{} and {} need {} and {}, the PEM files of a certificate and its private key",
+            section.name("tls"),
+            section.name("wss"),
+            section.name("tls-cert"),
+            section.name("tls-key")
         ));
     }
     section.finish();
     mqtt
+}
+
+/// Read and checked at once, so that `config check` knows what a start would say.
+fn certificate(section: &mut Section<'_>) -> Option<Certificate> {
+    let certificate = section.optional("tls-cert", path);
+    let key = section.optional("tls-key", path);
+    let (Some(certificate), Some(key)) = (&certificate, &key) else {
+        if certificate.is_some() != key.is_some() {
+            section.findings().problem(format!(
+                "{} and {} must be given together",
+                section.name("tls-cert"),
+                section.name("tls-key")
+            ));
+        }
+        return None;
+    };
+    let files = CertificateFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    if let Err(error) = files.check(&SystemClock) {
+        section.findings().problem(format!(
+            "{} and {} cannot be used: {}",
+            section.name("tls-cert"),
+            section.name("tls-key"),
+            ErrorChain(&error)
+        ));
+    }
+    Some(Certificate {
+        certificate: files.certificate,
+        key: files.key,
+    })
 }
 
 fn packet_size(section: &mut Section<'_>, key: &str, default: u64) -> u32 {
@@ -169,16 +221,21 @@ fn access(mut section: Section<'_>) -> Anonymous {
     anonymous
 }
 
-fn admin(mut section: Section<'_>) -> SocketAddr {
-    let loopback = |leaf: &Leaf| match socket_address(leaf)? {
-        address if address.ip().is_loopback() => Ok(address),
-        address => Err(format!(
-            "must be a loopback address, such as 127.0.0.1:8180, not {address}: beyond loopback the API needs TLS, which this version does not have"
-        )),
-    };
-    let listen = section.value("listen", defaults::ADMIN_LISTEN, loopback);
+fn admin(mut section: Section<'_>) -> (SocketAddr, Option<Certificate>) {
+    let has_certificate = section.has("tls-cert") || section.has("tls-key");
+    let listen = section.value("listen", defaults::ADMIN_LISTEN, socket_address);
+    let certificate = certificate(&mut section);
+    if !listen.ip().is_loopback() && !has_certificate {
+        section.findings().problem(format!(
+            "{} is {listen}: beyond loopback the API needs TLS; set {} and {}, the PEM files of a certificate and its private key, or listen on {}",
+            section.name("listen"),
+            section.name("tls-cert"),
+            section.name("tls-key"),
+            defaults::ADMIN_LISTEN
+        ));
+    }
     section.finish();
-    listen
+    (listen, certificate)
 }
 
 fn delivery(mut section: Section<'_>) -> Delivery {
@@ -225,6 +282,7 @@ fn outbox(mut section: Section<'_>) -> Outbox {
 
 fn plugins(mut section: Section<'_>) -> Plugins {
     let plugins = Plugins {
+        watch_dir: section.optional("watch-dir", folder),
         component_bytes_max: section.value(
             "component-max",
             defaults::COMPONENT_BYTES_MAX,
@@ -260,6 +318,16 @@ fn plugins(mut section: Section<'_>) -> Plugins {
             defaults::PLUGIN_MEMORY_TOTAL_BYTES,
             size(MIB..=TIB),
         ),
+        compile_time: section.value(
+            "compile-time",
+            defaults::COMPILE_TIME,
+            duration(SECOND..=SECOND * 3600),
+        ),
+        compile_memory_bytes: section.value(
+            "compile-memory",
+            defaults::COMPILE_MEMORY_BYTES,
+            size(256 * MIB..=TIB),
+        ),
     };
     if plugins.memory_bytes_max > plugins.memory_total_bytes {
         section.findings().problem(format!(
@@ -270,6 +338,12 @@ fn plugins(mut section: Section<'_>) -> Plugins {
     }
     section.finish();
     plugins
+}
+
+fn rules(mut section: Section<'_>) -> Option<PathBuf> {
+    let dir = section.optional("dir", folder);
+    section.finish();
+    dir
 }
 
 fn limits(mut section: Section<'_>) -> u32 {

@@ -13,6 +13,10 @@ id = "mqtt-test"
 [mqtt]
 tcp = ["127.0.0.1:0", "[::1]:1883"]
 ws = []
+tls = ["127.0.0.1:8883"]
+wss = ["127.0.0.1:8084"]
+tls-cert = "CERT"
+tls-key = "KEY"
 max-connections = 2_000
 max-packet = "128KiB"
 max-payload = "32KiB"
@@ -24,7 +28,9 @@ auto-create = false
 [access]
 anonymous = "never"
 [admin]
-listen = "127.0.0.1:0"
+listen = "0.0.0.0:0"
+tls-cert = "CERT"
+tls-key = "KEY"
 [rocketmq.instances.far]
 kind = "remote"
 name-servers = ["rocketmq.example:9876", "127.0.0.1:9877"]
@@ -49,6 +55,7 @@ rule-share = 0.5
 max-age = "24h"
 dead-letters-max-bytes = "8MiB"
 [plugins]
+watch-dir = "/var/lib/rulemill-plugins"
 component-max = "16MiB"
 memory = "8MiB"
 call-deadline = "20ms"
@@ -56,6 +63,10 @@ init-deadline = "2s"
 output-max = "1MiB"
 messages-max = 4
 memory-total = "64MiB"
+compile-time = "1m"
+compile-memory = "2GiB"
+[rules]
+dir = "/var/lib/rulemill-rules"
 [limits]
 rules = 10
 [telemetry]
@@ -95,10 +106,13 @@ impl Folder {
 
     fn sample(&self) -> String {
         let mut text = SAMPLE.to_owned();
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         for (name, content) in [
             ("ACCESS", "ak-content\n"),
             ("SECRET", "sk-content"),
             ("TOKEN", "st-content"),
+            ("CERT", pair.cert.pem().as_str()),
+            ("KEY", pair.signing_key.serialize_pem().as_str()),
         ] {
             let path = self.file(name, content);
             text = text.replace(
@@ -330,6 +344,10 @@ fn swapped_letters_find_their_key() {
 fn bad_values_are_refused_with_what_would_be_right() {
     let table = [
         ("admin.listen=0.0.0.0:8180", "needs TLS"),
+        (
+            "admin.tls-key=/none.pem",
+            "admin.tls-cert and admin.tls-key must be given together",
+        ),
         ("mqtt.tcp=localhost:1883", "IP address and a port"),
         (
             "mqtt.max-payload=1MiB",
@@ -339,6 +357,7 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ("mqtt.max-connections=0", "whole number from 1"),
         ("outbox.rule-share=1.5", "at most 1"),
         ("telemetry.log=info,=", "filter"),
+        ("plugins.watch-dir=Cargo.toml", "must be a folder"),
         (
             "rocketmq.instances.x.name-servers=a:1",
             "rocketmq.instances.x.kind is missing",
@@ -353,7 +372,16 @@ fn bad_values_are_refused_with_what_would_be_right() {
         ),
         ("instance.id=a b", "letters, digits"),
         ("node=x", "node must be a section"),
-        ("mqtt.tls=127.0.0.1:8883", "unknown key mqtt.tls"),
+        (
+            "mqtt.tls=127.0.0.1:8883",
+            "need mqtt.tls-cert and mqtt.tls-key",
+        ),
+        (
+            "mqtt.wss=127.0.0.1:8084",
+            "need mqtt.tls-cert and mqtt.tls-key",
+        ),
+        ("mqtt.tls=localhost", "mqtt.tls must be"),
+        ("mqtt.tls-cert=/none.pem", "must be given together"),
         ("nonsense", "must be KEY=VALUE"),
     ];
     for (setting, expected) in table {
@@ -379,4 +407,51 @@ fn a_missing_file_and_broken_toml_name_the_file() {
         broken[0].contains("rulemill.toml:2: not valid TOML"),
         "{broken:?}"
     );
+}
+
+#[test]
+fn a_certificate_that_a_start_would_refuse_is_a_problem_here() {
+    let folder = Folder::new();
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    let expired = {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 2, 29);
+        params.self_signed(&one.signing_key).unwrap().pem()
+    };
+    let (cert, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    let table = [
+        (
+            cert.clone(),
+            other.signing_key.serialize_pem(),
+            "does not belong",
+        ),
+        (expired, key.clone(), "expired on"),
+        (key.clone(), key.clone(), "holds no certificate"),
+        (cert.clone(), cert.clone(), "holds no private key"),
+        (String::new(), key.clone(), "holds no certificate"),
+        (cert.replace("MII", "MIX"), key.clone(), "cannot be read"),
+    ];
+    let check = |cert: &std::path::Path, key: &std::path::Path| {
+        set(&[
+            "mqtt.tls=127.0.0.1:0",
+            &format!("mqtt.tls-cert={}", cert.display()),
+            &format!("mqtt.tls-key={}", key.display()),
+        ])
+    };
+    for (cert, key, expected) in table {
+        let (cert, key) = (folder.file("cert.pem", &cert), folder.file("key.pem", &key));
+        let found = problems(check(&cert, &key));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains("mqtt.tls-cert and mqtt.tls-key cannot be used")
+                && found[0].contains(expected),
+            "{expected}: {found:?}"
+        );
+        assert!(!found[0].contains("BEGIN PRIVATE KEY-----\n"), "{found:?}");
+    }
+    let (cert, key) = (folder.file("cert.pem", &cert), folder.file("key.pem", &key));
+    check(&cert, &key).unwrap();
+    let found = problems(check(&cert, &folder.0.path().join("none.pem")));
+    assert!(found[0].contains("none.pem cannot be read"), "{found:?}");
 }

@@ -53,6 +53,15 @@ pub(super) fn path(leaf: &Leaf) -> Result<PathBuf, String> {
     }
 }
 
+/// A path of a folder, or of nothing yet.
+pub(super) fn folder(leaf: &Leaf) -> Result<PathBuf, String> {
+    let path = path(leaf)?;
+    match std::fs::metadata(&path) {
+        Ok(metadata) if !metadata.is_dir() => wrong("a folder", leaf),
+        Ok(_) | Err(_) => Ok(path),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn flag(leaf: &Leaf) -> Result<bool, String> {
     match leaf {

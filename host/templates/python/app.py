@@ -3,6 +3,7 @@
 import json
 
 from componentize_py_types import Err
+from traced import traced
 from wit_world import exports
 from wit_world.imports.fault import MapError_Rejected
 from wit_world.imports.message import Message
@@ -18,6 +19,7 @@ region = "none"
 
 
 class Lifecycle(exports.Lifecycle):
+    @traced
     def init(self, config: str) -> None:
         global region
         settings = json.loads(config)
@@ -28,6 +30,7 @@ class Lifecycle(exports.Lifecycle):
 
 
 class StatusMapper(exports.StatusMapper):
+    @traced
     def map_event(self, event: Event) -> list[Message]:
         if event.group_id == "":
             raise Err(MapError_Rejected("no group"))

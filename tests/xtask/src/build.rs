@@ -76,6 +76,14 @@ pub(crate) fn plugins() -> Result<Vec<PathBuf>> {
     Ok(components)
 }
 
+/// Writes the API's document and the manual's list of errors, by the tests that compare them.
+pub(crate) fn openapi() -> Result<()> {
+    // Whole-workspace features, as everywhere.
+    let mut write = cargo::cargo(&["test", "--workspace", "--lib", "--quiet", "--", "openapi"]);
+    write.env("RULEMILL_WRITE_OPENAPI", "1");
+    cargo::run("writing the API's document", &mut write)
+}
+
 /// The release binary and the plugins in `<target>/dist`.
 pub(crate) fn dist() -> Result<()> {
     cargo::run(

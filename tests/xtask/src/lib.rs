@@ -18,6 +18,7 @@ mod build;
 mod cargo;
 mod chaos_task;
 mod check;
+mod fuzz_task;
 pub mod java_rocketmq;
 pub mod places;
 pub mod requirements;
@@ -34,10 +35,13 @@ usage: cargo xtask TASK
   demo [--once] [--json]            build, run the main job on embedded parts, show what happened
   test [--require-all] [FILTER]     build everything, run every test (whose name contains FILTER)
   check                             format, clippy, documentation, dependency direction, licences, tidiness
+  openapi                           write the API's document and the manual's list of its errors
   plugins                           build the plugins into <target>/plugins
   dist                              release binary and plugins into <target>/dist
   bench [NAME]                      run the benchmarks
   chaos [--minutes N] [--seed S] …  random schedules of faults, judged; 2 minutes unless told; chaos --help says more
+  fuzz [upload|values] [--minutes N] [--seed S] …
+                                    any uploads, any values between host and guest; fuzz --help says more
   rocketmq start|stop|status        a Java RocketMQ 4.9.7 for playing (needs Java 17 and Maven)
 ";
 
@@ -66,9 +70,11 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         ("demo", rest) => build::demo(rest),
         ("test", rest) => test_task::run(rest),
         ("check", []) => done(check::run()),
+        ("openapi", []) => done(build::openapi()),
         ("plugins", []) => done(build::plugins().map(drop)),
         ("dist", []) => done(build::dist()),
         ("chaos", rest) => chaos_task::run(rest),
+        ("fuzz", rest) => fuzz_task::run(rest),
         ("bench", rest) => done(build::bench(rest)),
         ("rocketmq", [verb]) => rocketmq_task::run(verb),
         _ => {

@@ -27,6 +27,10 @@ pub enum Requirement {
     AliOns,
     /// `mosquitto_pub`.
     Mosquitto,
+    /// Alibaba Cloud's SDK for ApsaraMQ for MQTT, for Python.
+    OnsMqttSdk,
+    /// Schemathesis, which makes requests out of an OpenAPI document.
+    Schemathesis,
     /// componentize-py, for plugins in Python.
     ComponentizePy,
     /// componentize-qjs, for plugins in JavaScript.
@@ -43,6 +47,8 @@ impl Requirement {
         Self::MqttJs,
         Self::AliOns,
         Self::Mosquitto,
+        Self::OnsMqttSdk,
+        Self::Schemathesis,
         Self::ComponentizePy,
         Self::ComponentizeQjs,
         Self::Mounts,
@@ -57,6 +63,8 @@ impl Requirement {
             Self::MqttJs => "mqtt-js",
             Self::AliOns => "ali-ons",
             Self::Mosquitto => "mosquitto",
+            Self::OnsMqttSdk => "onsmqtt-sdk",
+            Self::Schemathesis => "schemathesis",
             Self::ComponentizePy => "componentize-py",
             Self::ComponentizeQjs => "componentize-qjs",
             Self::Mounts => "mounts",
@@ -72,6 +80,8 @@ impl Requirement {
             Self::MqttJs => "tests with mqtt.js",
             Self::AliOns => "tests with ali-ons",
             Self::Mosquitto => "tests with mosquitto_pub",
+            Self::OnsMqttSdk => "tests with Alibaba Cloud's SDK",
+            Self::Schemathesis => "tests of the API against its document",
             Self::ComponentizePy => "tests with plugins in Python",
             Self::ComponentizeQjs => "tests with plugins in JavaScript",
             Self::Mounts => "tests with a full or broken disk",
@@ -83,7 +93,7 @@ impl Requirement {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::JavaRocketmq => "install a JDK 17 or newer and Maven",
-            Self::Paho | Self::ComponentizePy => {
+            Self::Paho | Self::OnsMqttSdk | Self::Schemathesis | Self::ComponentizePy => {
                 "pip install -r tests/python/requirements.txt, in a venv named by RULEMILL_PYTHON"
             }
             Self::MqttJs | Self::AliOns | Self::ComponentizeQjs => "npm ci in tests/node",
@@ -108,6 +118,13 @@ impl Requirement {
                     .stderr(Stdio::null())
                     .status()
                     .is_ok()
+            }
+            Self::OnsMqttSdk => {
+                let script = "import alibabacloud_onsmqtt20200420.client";
+                succeeds(Command::new(python()).args(["-c", script]))
+            }
+            Self::Schemathesis => {
+                succeeds(Command::new(python()).args(["-c", "import schemathesis"]))
             }
             Self::ComponentizePy => {
                 succeeds(Command::new(python()).args(["-c", "import componentize_py"]))

@@ -152,6 +152,7 @@ impl AuthenticatorChain {
                 charge.give_back(Instant::now());
                 Ok(claim.principal)
             }
+            Ok(false) if charge.is_over() => Err(RefuseAccessError::Throttled),
             Ok(false) => Err(RefuseAccessError::BadCredentials),
             // Nothing was found out, which is not the client's fault.
             Err(error) => {

@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 
 use crate::{AccessKeyId, AccessKeySecret, PasswordHash, UserName};
 
-/// About 200 bytes each.
-const ACCESS_KEYS_MAX: usize = 10_000;
-/// About 250 bytes each.
-const USERS_MAX: usize = 100_000;
+/// Access keys that there may be. About 200 bytes each.
+pub const ACCESS_KEYS_MAX: usize = 10_000;
+/// Users that there may be. About 250 bytes each.
+pub const USERS_MAX: usize = 100_000;
 
 /// Where authentication finds key material. Called on socket threads: nothing here waits.
 pub trait CredentialStore: Debug + Send + Sync {
@@ -79,6 +79,16 @@ impl Credentials {
         }
         self.users.insert(name, Arc::new(hash));
         Ok(())
+    }
+
+    /// Removes an access key; fine if there is none.
+    pub fn remove_access_key(&mut self, id: &str) {
+        self.access_keys.remove(id);
+    }
+
+    /// Removes a user; fine if there is none.
+    pub fn remove_user(&mut self, name: &str) {
+        self.users.remove(name);
     }
 }
 

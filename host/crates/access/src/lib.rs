@@ -22,7 +22,9 @@ mod verifier;
 
 pub use chain::{AuthenticatorChain, StartAccessError};
 pub use config::{AccessConfig, Anonymous, FailureRate};
-pub use credential_store::{AddCredentialError, CredentialStore, CredentialTable, Credentials};
+pub use credential_store::{
+    ACCESS_KEYS_MAX, AddCredentialError, CredentialStore, CredentialTable, Credentials, USERS_MAX,
+};
 pub use names::{AccessKeyId, UserName};
 pub use password_hash::{HashPasswordError, ParsePasswordHashError, PasswordHash};
 pub use secret::{AccessKeySecret, ParseSecretError};

@@ -259,6 +259,34 @@ async fn of_a_thousand_wrong_signatures_none_gets_in_and_few_are_looked_at() {
 }
 
 #[tokio::test]
+async fn a_new_device_gets_in_while_its_address_guesses_signatures() {
+    let table = Arc::new(CredentialTable::new(credentials()));
+    let config = AccessConfig {
+        failures_per_peer: RATE,
+        ..config(Anonymous::Never)
+    };
+    let chain = chain_of(config, &table);
+    let mut throttled = 0;
+    for n in 0..100 {
+        let client_id = format!("GID_A@@@guess{n}");
+        let password = signed("guess", &client_id);
+        let wrong = ConnectAttempt {
+            client_id: &client_id,
+            ..attempt(Some(SIGNED_NAME), Some(&password))
+        };
+        match chain.authenticate(wrong).await {
+            Err(RefuseAccessError::Throttled) => throttled += 1,
+            Err(RefuseAccessError::BadCredentials) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(throttled, 95);
+    let right = signed(SECRET, CLIENT);
+    let answer = chain.authenticate(attempt(Some(SIGNED_NAME), Some(&right)));
+    assert!(answer.await.is_ok());
+}
+
+#[tokio::test]
 async fn of_a_thousand_wrong_passwords_at_once_few_are_hashed() {
     let table = Arc::new(CredentialTable::new(credentials()));
     let config = AccessConfig {

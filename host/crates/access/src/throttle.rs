@@ -5,6 +5,9 @@
 //! thousand guesses at once are a thousand charges; one that is given up half way stays charged. Who
 //! succeeded from an address lately is judged there by an account of its own: strangers cannot lock out
 //! a client by failing in its name or beside it behind one address.
+//!
+//! A signature has 160 bits and is checked in microseconds, so for one an address beyond its failures is
+//! no reason not to look: whole fleets share an address, and the right one comes in.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -59,6 +62,7 @@ pub(crate) struct Charge<'a> {
     throttle: &'a Throttle,
     accounts: [Option<(u64, Duration)>; 2],
     pair: u64,
+    is_over: bool,
 }
 
 /// An IPv4 address, or the /64 of IPv6 that one subscriber has.
@@ -126,20 +130,30 @@ impl Throttle {
         } else {
             [Some(by_user), Some(by_peer)]
         };
-        let mut dues = [None; 2];
-        for (due, account) in dues.iter_mut().zip(wanted) {
-            if let Some((account, rate)) = account {
-                *due = Some((account, books.after_one_more(account, rate, now)?));
+        let [first, second] = wanted;
+        let mut due = |account: Option<(u64, FailureRate)>| match account {
+            Some((account, rate)) => {
+                let settled = books.after_one_more(account, rate, now);
+                settled.map(|settled| Some((account, rate.interval, settled)))
             }
-        }
+            None => Some(None),
+        };
+        let by_first = due(first)?;
+        let (by_second, is_over) = match due(second) {
+            Some(by_second) => (by_second, false),
+            None if subject.client_id.is_some() => (None, true),
+            None => return None,
+        };
+        let dues = [by_first, by_second];
         // Both accounts or none: who may not guess for a user costs the neighbours nothing.
-        for (account, settled) in dues.into_iter().flatten() {
+        for (account, _, settled) in dues.into_iter().flatten() {
             books.settled.insert(account, settled, now);
         }
         Some(Charge {
             throttle: self,
-            accounts: wanted.map(|one| one.map(|(account, rate)| (account, rate.interval))),
+            accounts: dues.map(|due| due.map(|(account, interval, _)| (account, interval))),
             pair,
+            is_over,
         })
     }
 
@@ -154,6 +168,11 @@ impl Throttle {
 }
 
 impl Charge<'_> {
+    /// Whether its address has failed too often: then whoever is wrong is told that it is throttled.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// The attempt was right: it costs nothing, and its client is known at this address.
     pub(crate) fn give_back(self, now: Instant) {
         let mut books = self.throttle.books.lock();

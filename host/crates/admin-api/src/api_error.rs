@@ -38,6 +38,10 @@ struct ErrorOut<'a> {
 
 macro_rules! constructors {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:ident;)*) => {
+        /// The codes beside those of the control side.
+        #[cfg(test)]
+        pub(crate) const OWN_CODES: &[(&str, StatusCode)] = &[$(($text, StatusCode::$status),)*];
+
         impl ApiError {
             $($(#[$doc])* pub(crate) fn $name(message: impl Into<String>) -> Self {
                 Self { status: StatusCode::$status, code: $text, message: message.into(), more: Map::new() }
@@ -51,7 +55,13 @@ constructors! {
     invalid_json = "invalid_json", BAD_REQUEST;
     invalid_query = "invalid_query", BAD_REQUEST;
     invalid_path = "invalid_path", BAD_REQUEST;
+    invalid_if_match = "invalid_if_match", BAD_REQUEST;
+    invalid_page_token = "invalid_page_token", UNPROCESSABLE_ENTITY;
+    invalid_selection = "invalid_selection", UNPROCESSABLE_ENTITY;
     unauthorized = "unauthorized", UNAUTHORIZED;
+    invalid_sign_in_code = "invalid_sign_in_code", UNAUTHORIZED;
+    not_allowed = "not_allowed", FORBIDDEN;
+    too_many_failures = "too_many_failures", TOO_MANY_REQUESTS;
     forbidden_host = "forbidden_host", FORBIDDEN;
     not_found = "not_found", NOT_FOUND;
     method_not_allowed = "method_not_allowed", METHOD_NOT_ALLOWED;
@@ -113,6 +123,32 @@ impl ApiError {
         Self { more, ..self }
     }
 
+    /// Each of its problems in one line; without a list of them, itself.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let line = |problem: &Value| {
+            let text = |name: &str| {
+                problem
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let (subject, message, code) = (text("subject"), text("message"), text("code"));
+            match subject {
+                "" => format!("{message} ({code})"),
+                subject => format!("{subject}: {message} ({code})"),
+            }
+        };
+        match self.more.get("problems").and_then(Value::as_array) {
+            Some(problems) => problems.iter().map(line).collect(),
+            None => vec![format!("{} ({})", self.message, self.code)],
+        }
+    }
+
+    /// A number of its own in the body.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.more.get(name)?.as_u64()
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -166,12 +202,19 @@ impl From<ReadTopicError> for ApiError {
         match error {
             ReadTopicError::Route(
                 RouteError::TopicNotFound { .. } | RouteError::NoWritableQueue { .. },
-            ) => Self::topic_not_found(text),
+            ) => Self::topic_not_found(format!("{text}; correct its name, or create it")),
             ReadTopicError::Route(RouteError::Denied { .. }) => {
-                Self::of(ControlCode::RocketmqDenied, text)
+                let remedy = "check what the access key of the instance may do with the topic";
+                Self::of(ControlCode::RocketmqDenied, format!("{text}; {remedy}"))
             }
             ReadTopicError::Route(RouteError::Unreachable { .. })
-            | ReadTopicError::Broker { .. } => Self::of(ControlCode::RocketmqUnreachable, text),
+            | ReadTopicError::Broker { .. } => {
+                let remedy = "start it, or correct name-servers";
+                Self::of(
+                    ControlCode::RocketmqUnreachable,
+                    format!("{text}; {remedy}"),
+                )
+            }
         }
     }
 }

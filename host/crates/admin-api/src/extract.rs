@@ -7,8 +7,10 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use domain::Actor;
 use pipeline::control::ControlCode;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::api_error::ApiError;
 
@@ -25,7 +27,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let too_large = || {
-            ApiError::payload_too_large(format!("the body has more than {JSON_BYTES_MAX} bytes"))
+            ApiError::payload_too_large(format!(
+                "the body has more than {JSON_BYTES_MAX} bytes, the most that this takes; send less"
+            ))
         };
         let bytes = read_body(request, JSON_BYTES_MAX, too_large).await?;
         parse_json(&bytes).map(Self)
@@ -34,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 
 /// Broken JSON is `invalid_json`; JSON that is no `T` is so, too.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    read_json(bytes).map_err(|error| {
         let hint = if bytes.is_empty() {
             "the body is empty"
         } else {
@@ -42,6 +46,38 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiErro
         };
         ApiError::invalid_json(format!("{hint}: {error}"))
     })
+}
+
+/// A whole number may be written `3.0`: in JSON that is the same, and some writers know floats only.
+pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes).or_else(|error| {
+        // Tried only where it may help, so that the error keeps its line and column.
+        let again = serde_json::from_slice::<Value>(bytes).ok();
+        let whole = again.and_then(|mut value| make_whole(&mut value).then_some(value));
+        let read = whole.and_then(|value| serde_json::from_value(value).ok());
+        read.ok_or(error)
+    })
+}
+
+/// Turns floats without a fraction into integers; returns whether there were any.
+fn make_whole(value: &mut Value) -> bool {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|it| it.fract() == 0.0);
+            let whole = whole.and_then(|it| format!("{it:.0}").parse::<u64>().ok());
+            whole.is_some_and(|whole| {
+                *value = whole.into();
+                true
+            })
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |any, it| make_whole(it) || any),
+        Value::Object(fields) => fields
+            .values_mut()
+            .fold(false, |any, it| make_whole(it) || any),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// The whole body, at most `bytes_max`.
@@ -59,7 +95,10 @@ pub(crate) async fn read_body(
         Ok(Ok(bytes)) => Ok(bytes.into()),
         // Axum's limit and a broken connection look alike; nobody reads the answer of the latter.
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(ApiError::request_timeout("the body did not come in time")),
+        Err(_) => Err(ApiError::request_timeout(format!(
+            "the body did not come within {} s; send it again",
+            BODY_TIMEOUT.as_secs()
+        ))),
     }
 }
 
@@ -114,19 +153,55 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if text == "*" {
             return Ok(Self(None));
         }
-        let revision = text
+        let tag = text
             .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .and_then(|number| number.parse().ok());
-        match revision {
-            Some(revision) => Ok(Self(Some(revision))),
+            .and_then(|rest| rest.strip_suffix('"'));
+        let Some(tag) = tag.filter(|tag| !tag.contains('"')) else {
+            return Err(ApiError::invalid_if_match(format!(
+                "If-Match is {text:?}; it must be the rule's ETag with its double quotes, such as \"3\", or *"
+            )));
+        };
+        match tag.parse() {
+            Ok(revision) => Ok(Self(Some(revision))),
             // An ETag that this server never gave cannot be the present one.
-            None => Err(ApiError::of(
+            Err(_) => Err(ApiError::of(
                 ControlCode::StaleRevision,
                 format!(
                     "If-Match is {text:?}, which no rule ever had; send the rule's ETag, such as \"3\""
                 ),
             )),
         }
+    }
+}
+
+/// Who sent the request.
+pub(crate) struct By(pub(crate) Actor);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // The guard lets nobody through whom it does not know.
+        let actor = parts.extensions.get::<Actor>().cloned();
+        actor
+            .map(Self)
+            .ok_or_else(|| ApiError::internal("the request has no sender"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_json;
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_float() {
+        assert_eq!(
+            read_json::<Vec<u64>>(b"[1, 2.0, 1e3]").unwrap(),
+            [1, 2, 1000]
+        );
+        assert!(read_json::<Vec<u64>>(b"[1.5]").is_err());
+        assert!(read_json::<Vec<u64>>(b"[-1.0]").is_err());
+        let error = read_json::<Vec<u64>>(b"[1.0,\n\"x\"]").unwrap_err();
+        assert_eq!(error.line(), 1);
     }
 }

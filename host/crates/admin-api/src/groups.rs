@@ -9,20 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
 use crate::extract::{JsonBody, Path, Query};
+use crate::openapi::words;
 use crate::page::{Page, PageQuery};
 use crate::server::Served;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = GroupRequest)]
 pub(crate) struct GroupIn {
+    #[schema(value_type = words::GroupIdText)]
     group_id: String,
 }
 
 /// A group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Group)]
 pub(crate) struct GroupOut {
+    #[schema(value_type = words::GroupIdText)]
     group_id: String,
+    #[schema(value_type = words::TimeMs)]
     created_at: u64,
 }
 
@@ -40,6 +46,13 @@ pub(crate) fn parse_group_id(text: &str) -> Result<GroupId, ApiError> {
         .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "groupId", &error))
 }
 
+#[utoipa::path(
+    get, path = "/v1/groups", tag = "Groups", operation_id = "listGroups",
+    summary = "Groups, sorted by id",
+    params(PageQuery),
+    responses((status = 200, description = "A page", body = Page<GroupOut>)),
+    extensions(("x-errors" = json!(["invalid_page_token"]))),
+)]
 pub(crate) async fn list(
     State(served): State<Served>,
     Query(query): Query<PageQuery>,
@@ -53,6 +66,13 @@ pub(crate) async fn list(
     })))
 }
 
+#[utoipa::path(
+    post, path = "/v1/groups", tag = "Groups", operation_id = "createGroup",
+    summary = "Creates a group",
+    request_body(content = GroupIn),
+    responses((status = 201, description = "The group", body = GroupOut)),
+    extensions(("x-errors" = json!(["invalid_group_id", "group_exists"]))),
+)]
 pub(crate) async fn create(
     State(served): State<Served>,
     JsonBody(body): JsonBody<GroupIn>,
@@ -64,6 +84,13 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(view.into())))
 }
 
+#[utoipa::path(
+    get, path = "/v1/groups/{groupId}", tag = "Groups", operation_id = "showGroup",
+    summary = "A group",
+    params(("groupId" = words::GroupIdText, Path, description = "The group")),
+    responses((status = 200, description = "The group", body = GroupOut)),
+    extensions(("x-errors" = json!(["invalid_group_id", "group_not_found"]))),
+)]
 pub(crate) async fn show(
     State(served): State<Served>,
     Path(id): Path<String>,
@@ -83,6 +110,13 @@ pub(crate) async fn show(
     }
 }
 
+#[utoipa::path(
+    delete, path = "/v1/groups/{groupId}", tag = "Groups", operation_id = "deleteGroup",
+    summary = "Deletes a group: it refuses new connections, and leaves the present ones",
+    params(("groupId" = words::GroupIdText, Path, description = "The group")),
+    responses((status = 204, description = "It is gone")),
+    extensions(("x-errors" = json!(["invalid_group_id", "group_not_found", "group_in_use"]))),
+)]
 pub(crate) async fn delete(
     State(served): State<Served>,
     Path(id): Path<String>,

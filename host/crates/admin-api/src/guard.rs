@@ -1,20 +1,26 @@
-//! What every request passes: a request id, the check of `Host` and `Origin`, the token.
+//! What every request passes: a request id, the check of `Host` and `Origin`, the token, the role; and
+//! after it the audit log.
 //!
-//! `Host` must be a loopback name or the listener's own address: a page of a foreign site whose name
-//! was rebound to this machine has another one.
+//! `Host` must be a loopback name, the listener's own address, or a name of its certificate: a page of a
+//! foreign site whose name was rebound to this machine has another one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
+use pipeline::control::{AuditOutcome, NewAuditEntry, Role};
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use crate::api_error::ApiError;
+use crate::doors::{Doors, RETRY_AFTER, Visitor, count};
 use crate::listener::Peer;
-use crate::token::TokenHash;
+use crate::permission::{self, SIGN_IN};
 
 const REQUEST_ID: &str = "x-request-id";
 const READINESS: &str = "/readyz";
@@ -24,33 +30,121 @@ const REQUEST_ID_BYTES: usize = 8;
 /// What the checks need.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    pub(crate) listen: SocketAddr,
-    pub(crate) token: TokenHash,
+    pub(crate) doors: Arc<Doors>,
+    /// Changes under way: they go on when whoever asked goes away, so that each is noted.
+    pub(crate) changes: TaskTracker,
 }
 
-/// The checks, then the handler, then the error's body.
+/// A request, as the log and the audit log name it.
+#[derive(Clone, Debug)]
+struct Asked {
+    request_id: String,
+    method: Method,
+    path: String,
+    query: String,
+    peer: Peer,
+}
+
+impl Asked {
+    fn new(request: &Request, peer: Peer) -> Self {
+        let uri = request.uri();
+        Self {
+            request_id: request_id(),
+            method: request.method().clone(),
+            path: uri.path().to_owned(),
+            query: uri.query().unwrap_or_default().to_owned(),
+            peer,
+        }
+    }
+
+    fn is_change(&self) -> bool {
+        permission::is_change(&self.method, &self.path, &self.query)
+    }
+}
+
+/// In the extensions of an answer to a request that could have changed something and did not: it is not noted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NothingChanged;
+
+/// In the extensions of a failed answer that has a body of another shape, which stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnErrorBody;
+
+/// Why a request is not let through, and who sent it, if that is known.
+struct Turned {
+    error: ApiError,
+    visitor: Option<Visitor>,
+}
+
+impl From<ApiError> for Turned {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            visitor: None,
+        }
+    }
+}
+
+/// The checks, then the handler, then the error's body and the audit log.
 pub(crate) async fn guard(
     State(guard): State<Arc<Guard>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let request_id = request_id();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = match guard.check(request.headers(), &path, peer) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let asked = Asked::new(&request, peer);
+    let response = match guard.check(request.headers(), &asked) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(visitor)) => {
+            request.extensions_mut().insert(visitor.actor.clone());
+            request.extensions_mut().insert(visitor.role);
+            if asked.is_change() {
+                guard.change(&asked, visitor, request, next).await
+            } else {
+                until_revoked(next.run(request).await, &visitor)
+            }
+        }
+        Err(Turned { error, visitor }) => {
+            if let Some(visitor) = visitor.filter(|_| asked.is_change()) {
+                let refused = entry(&asked, &visitor, AuditOutcome::Refused, &HeaderMap::new());
+                guard.doors.access.note(refused).await;
+            }
+            error.into_response()
+        }
     };
+    finish(response, &asked)
+}
+
+/// Gives an error its body, logs, and names the request.
+fn finish(mut response: Response, asked: &Asked) -> Response {
+    let Asked {
+        request_id,
+        method,
+        path,
+        ..
+    } = asked;
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let is_failure = status.is_client_error() || status.is_server_error();
+    if is_failure && response.extensions().get::<OwnErrorBody>().is_none() {
         let failure = response
             .extensions_mut()
             .remove::<ApiError>()
             .unwrap_or_else(|| ApiError::of_status(status));
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = failure.body(&request_id);
+        response = failure.body(request_id);
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(seconds) = failure.number(RETRY_AFTER) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         // A probe comes every few seconds: that the host is not ready is its answer, and logged where it begins.
         if status.is_server_error() && path != READINESS {
@@ -58,13 +152,13 @@ pub(crate) async fn guard(
         } else {
             debug!(request_id, %method, path, code = failure.code(), error = failure.message(), "request refused");
         }
-    } else if matches!(method, Method::GET | Method::HEAD) {
+    } else if permission::is_safe(method) {
         debug!(request_id, %method, path, "request answered");
     } else {
         // An operator's action.
         info!(request_id, %method, path, status = status.as_u16(), "request carried out");
     }
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
@@ -79,20 +173,113 @@ fn request_id() -> String {
     format!("{:016x}", u64::from_be_bytes(bytes))
 }
 
+/// An answer that goes on for long ends with the token that it was given to.
+fn until_revoked(response: Response, visitor: &Visitor) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    let (revoked, expires_in) = (visitor.revoked.clone(), visitor.expires_in);
+    let end = async move {
+        match expires_in {
+            Some(time) => tokio::select! {
+                () = revoked.cancelled() => {}
+                () = tokio::time::sleep(time) => {}
+            },
+            None => revoked.cancelled().await,
+        }
+    };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(end))))
+}
+
+/// Who changed what, or wanted to; `headers` are those of the answer.
+fn entry(
+    asked: &Asked,
+    visitor: &Visitor,
+    outcome: AuditOutcome,
+    headers: &HeaderMap,
+) -> NewAuditEntry {
+    let text = |name| headers.get(name)?.to_str().ok();
+    // The name of what is new is known only now.
+    let made = text(header::LOCATION).filter(|place| place.starts_with("/v1/"));
+    let revision = text(header::ETAG).and_then(|tag| tag.trim_matches('"').parse().ok());
+    NewAuditEntry {
+        actor: visitor.actor.clone(),
+        peer: asked.peer.0.ip().to_string(),
+        method: asked.method.to_string(),
+        resource: made.map_or_else(
+            || permission::resource(&asked.path, &asked.query),
+            str::to_owned,
+        ),
+        outcome,
+        request_id: asked.request_id.clone(),
+        revision,
+    }
+}
+
 impl Guard {
-    fn check(&self, headers: &HeaderMap, path: &str, peer: Peer) -> Result<(), ApiError> {
-        self.check_host(headers)?;
+    /// Runs a change to its end, also if whoever asked for it goes away, and notes it.
+    async fn change(
+        &self,
+        asked: &Asked,
+        visitor: Visitor,
+        request: Request,
+        next: Next,
+    ) -> Response {
+        let (doors, asked) = (Arc::clone(&self.doors), asked.clone());
+        let change = async move {
+            let response = next.run(request).await;
+            let outcome = match response.status() {
+                _ if response.extensions().get::<NothingChanged>().is_some() => None,
+                status if status.is_success() => Some(AuditOutcome::Done),
+                status if status.is_server_error() => Some(AuditOutcome::Failed),
+                // It was wrong or came too late, and nothing was changed.
+                _ => None,
+            };
+            if let Some(outcome) = outcome {
+                let entry = entry(&asked, &visitor, outcome, response.headers());
+                doors.access.note(entry).await;
+            }
+            response
+        };
+        match self.changes.spawn(change).await {
+            Ok(response) => response,
+            Err(error) => {
+                ApiError::internal(format!("the request broke off: {error}")).into_response()
+            }
+        }
+    }
+
+    /// Who asks; nobody where no token is needed.
+    fn check(&self, headers: &HeaderMap, asked: &Asked) -> Result<Option<Visitor>, Turned> {
+        self.check_host(headers)
+            .inspect_err(|_| count(&self.doors.refused.host))?;
+        let path = asked.path.as_str();
         let is_open = match path {
-            "/healthz" | READINESS => true,
-            "/metrics" => peer.0.ip().is_loopback(),
+            "/healthz" | READINESS | "/openapi.json" | "/" | "/sign-in.js" => true,
+            "/metrics" => asked.peer.0.ip().is_loopback(),
+            SIGN_IN => asked.method == Method::POST,
             _ => false,
         };
-        if is_open || self.has_token(headers) {
-            return Ok(());
+        if is_open {
+            return Ok(None);
         }
-        Err(ApiError::unauthorized(
-            "a token is needed: send Authorization: Bearer with the content of <data-dir>/admin-token",
-        ))
+        let Some(visitor) = self.doors.recognise(headers, asked.peer)? else {
+            count(&self.doors.refused.no_token);
+            return Err(ApiError::unauthorized(
+                "a token is needed: send Authorization: Bearer with the content of <data-dir>/admin-token, or a token of `rulemill token create`",
+            )
+            .into());
+        };
+        let needed = permission::needed(&asked.method, path);
+        if visitor.role >= needed {
+            return Ok(Some(visitor));
+        }
+        count(&self.doors.refused.role);
+        let error = refuse_role(&visitor, needed, asked);
+        Err(Turned {
+            error,
+            visitor: Some(visitor),
+        })
     }
 
     fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -101,19 +288,27 @@ impl Guard {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         if !self.is_ours(host) {
+            let names = match &self.doors.tls {
+                Some(_) => ", or a name of the certificate",
+                None => "",
+            };
             return Err(ApiError::forbidden_host(format!(
-                "the request is for host {host:?}, which is not this one; use localhost or {}",
-                self.listen
+                "the request is for host {host:?}, which is not this one; use localhost or {}{names}",
+                self.doors.listen
             )));
         }
         let Some(origin) = headers.get(header::ORIGIN) else {
             return Ok(());
         };
-        if origin.as_bytes() == format!("http://{host}").as_bytes() {
+        let scheme = match &self.doors.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        if origin.as_bytes() == format!("{scheme}://{host}").as_bytes() {
             Ok(())
         } else {
             Err(ApiError::forbidden_host(
-                "requests from pages of other sites are not allowed",
+                "the Origin header names a page of another site; ask from a page of this host, or without a browser",
             ))
         }
     }
@@ -124,21 +319,21 @@ impl Guard {
             None => host.split(':').next(),
         };
         let name = name.unwrap_or_default();
+        let listen = self.doors.listen.ip();
+        // No name can be rebound to an address that is written out.
+        let is_ours =
+            |address: IpAddr| address.is_loopback() || address == listen || listen.is_unspecified();
         name.eq_ignore_ascii_case("localhost")
-            || name
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback() || address == self.listen.ip())
+            || name.parse().is_ok_and(is_ours)
+            || self.doors.tls.as_ref().is_some_and(|tls| tls.is_for(name))
     }
+}
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
-        let value = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let Some((scheme, token)) = value.and_then(|value| value.split_once(' ')) else {
-            return false;
-        };
-        scheme.eq_ignore_ascii_case("bearer") && self.token.matches(token.trim())
-    }
+fn refuse_role(visitor: &Visitor, needed: Role, asked: &Asked) -> ApiError {
+    ApiError::not_allowed(format!(
+        "{} {} needs the role {needed}, and {} has the role {}",
+        asked.method, asked.path, visitor.actor, visitor.role
+    ))
 }
 
 #[cfg(test)]

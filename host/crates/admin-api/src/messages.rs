@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::api_error::ApiError;
 use crate::extract::{Path, Query};
 use crate::instances::{find_sender, parse_topic};
+use crate::openapi::words;
 use crate::server::Served;
 
 const TIMEOUT_MS_DEFAULT: u64 = 10_000;
@@ -33,12 +34,17 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages of one read of one queue; bounds the memory of a reader to this many messages.
 const READ_COUNT_MAX: u32 = 32;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ReadQuery {
+    /// Begin with the oldest message instead of with those that come.
     #[serde(default)]
     from_start: bool,
+    /// End after so many messages; without it at what was there (`fromStart`) or at the end of the time.
     count: Option<u64>,
+    /// End after so long, milliseconds; 10,000 by default.
+    #[param(minimum = 0, maximum = 600000, default = 10000)]
     timeout_ms: Option<u64>,
 }
 
@@ -57,6 +63,20 @@ struct MessageOut<'a> {
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
+}
+
+/// Properties of a message as an object.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct PropertiesOut(
+    #[serde(serialize_with = "as_owned_map")] pub(crate) Vec<(String, String)>,
+);
+
+fn as_owned_map<S: Serializer>(
+    pairs: &Vec<(String, String)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    as_map(&pairs.as_slice(), serializer)
 }
 
 fn as_map<S: Serializer>(pairs: &&[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,6 +105,13 @@ fn write_line(topic: &TopicName, message: &TopicMessage, lines: &mut Vec<u8>) ->
     Ok(())
 }
 
+#[utoipa::path(
+    get, path = "/v1/rocketmq-instances/{instanceId}/topics/{topic}/messages", tag = "RocketMQ", operation_id = "readMessages",
+    summary = "Reads a topic back, one line of JSON per message; commits no offsets",
+    params(("instanceId" = words::InstanceIdText, Path, description = "A configured instance"), ("topic" = words::TopicText, Path, description = "Its topic"), ReadQuery),
+    responses((status = 200, description = "Lines of `{\"topic\", \"queueId\", \"queueOffset\", \"tag\", \"keys\", \"properties\", \"body\" or \"bodyBase64\"}` as they come", body = String, content_type = "application/x-ndjson")),
+    extensions(("x-errors" = json!(["instance_not_found", "invalid_topic", "404 topic_not_found", "rocketmq_unreachable", "rocketmq_denied"]))),
+)]
 pub(crate) async fn read(
     State(served): State<Served>,
     Path((id, topic)): Path<(String, String)>,

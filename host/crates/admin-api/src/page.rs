@@ -12,10 +12,14 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 /// The query of a list without filters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
+    /// Items of the page, at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// `nextPageToken` of the page before; none: the first page.
     page_token: Option<String>,
 }
 
@@ -45,7 +49,7 @@ impl PageRequest {
         let after = match page_token {
             None | Some("") => None,
             Some(token) => Some(decode(token).ok_or_else(|| {
-                ApiError::invalid_query(
+                ApiError::invalid_page_token(
                     "pageToken is not one that this server gave; start without it",
                 )
             })?),
@@ -55,10 +59,11 @@ impl PageRequest {
 }
 
 /// A part of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     items: Vec<T>,
+    /// For the next page; null on the last one.
     next_page_token: Option<String>,
     /// Of all pages together.
     total: usize,
@@ -91,6 +96,20 @@ impl<T> Page<T> {
             total,
         }
     }
+}
+
+/// The page of the first items after a key: one more than `limit` was asked for, to see whether there
+/// are more.
+pub(crate) fn page_of<V, T: From<V>>(
+    (found, total): (Vec<V>, usize),
+    limit: usize,
+    key: impl Fn(&T) -> &str,
+) -> Page<T> {
+    let has_more = found.len() > limit;
+    let items: Vec<T> = found.into_iter().take(limit).map(T::from).collect();
+    let last = items.last().filter(|_| has_more);
+    let last = last.map(|item| key(item).to_owned());
+    Page::new(items, last.as_deref(), total)
 }
 
 #[cfg(test)]

@@ -1,65 +1,31 @@
 //! `/v1/plugins`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use domain::PluginName;
-use pipeline::control::{ControlCode, PluginVersionView};
-use serde::Serialize;
+use pipeline::control::ControlCode;
+use serde::Deserialize;
 
 use crate::api_error::ApiError;
-use crate::extract::{Path, Query, read_body};
+use crate::component::read_component;
+use crate::extract::{By, Path, Query};
+use crate::openapi::words;
 use crate::page::{Page, PageQuery};
+use crate::plugin_out::{ACTIVATIONS_SHOWN_MAX, ActivationOut, PluginOut, VersionOut};
 use crate::server::Served;
 
-const CONTENT_TYPE: &str = "application/wasm";
-
-/// A plugin with its newest version.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PluginOut {
-    name: String,
-    /// How many versions there are.
-    versions: usize,
-    latest: VersionOut,
+/// How a component is uploaded.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PushQuery {
+    /// Bytes that are a version already are tried once more, also where that version is withdrawn.
+    #[serde(default)]
+    again: bool,
 }
 
-/// One version.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct VersionOut {
-    name: String,
-    version: u32,
-    digest: String,
-    exports: Vec<String>,
-    imports: Vec<String>,
-    size: u64,
-    created_at: u64,
-    built_in: bool,
-    /// The version as a page key: numbers as text would sort 10 before 9.
-    #[serde(skip)]
-    key: String,
-}
-
-impl From<PluginVersionView> for VersionOut {
-    fn from(view: PluginVersionView) -> Self {
-        Self {
-            name: view.name.to_string(),
-            version: view.version,
-            digest: view.digest.to_string(),
-            exports: view.exports,
-            imports: view.imports,
-            size: view.size_bytes,
-            created_at: view.created_at_ms,
-            built_in: view.is_built_in,
-            key: format!("{:010}", view.version),
-        }
-    }
-}
-
-fn parse_name(text: &str) -> Result<PluginName, ApiError> {
+pub(crate) fn parse_name(text: &str) -> Result<PluginName, ApiError> {
     PluginName::parse(text)
         .map_err(|error| ApiError::name(ControlCode::InvalidPluginName, "name", &error))
 }
@@ -80,6 +46,7 @@ fn plugins(served: &Served, only: Option<&PluginName>) -> Vec<PluginOut> {
                 name: view.name.to_string(),
                 versions: 1,
                 latest: view.into(),
+                activations: None,
             }),
         }
     }
@@ -93,6 +60,13 @@ fn not_found(name: &PluginName) -> ApiError {
     )
 }
 
+#[utoipa::path(
+    get, path = "/v1/plugins", tag = "Plugins", operation_id = "listPlugins",
+    summary = "Plugins with their newest versions, sorted by name",
+    params(PageQuery),
+    responses((status = 200, description = "A page", body = Page<PluginOut>)),
+    extensions(("x-errors" = json!(["invalid_page_token"]))),
+)]
 pub(crate) async fn list(
     State(served): State<Served>,
     Query(query): Query<PageQuery>,
@@ -105,17 +79,36 @@ pub(crate) async fn list(
     )))
 }
 
+#[utoipa::path(
+    get, path = "/v1/plugins/{name}", tag = "Plugins", operation_id = "showPlugin",
+    summary = "A plugin with what became of its versions",
+    params(("name" = words::PluginNameText, Path, description = "The plugin")),
+    responses((status = 200, description = "The plugin", body = PluginOut)),
+    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_not_found"]))),
+)]
 pub(crate) async fn show(
     State(served): State<Served>,
     Path(name): Path<String>,
 ) -> Result<Json<PluginOut>, ApiError> {
     let name = parse_name(&name)?;
-    plugins(&served, Some(&name))
+    let mut plugin = plugins(&served, Some(&name))
         .pop()
-        .map(Json)
-        .ok_or_else(|| not_found(&name))
+        .ok_or_else(|| not_found(&name))?;
+    let activations = served.control.plugin_activations(&name).into_iter();
+    let shown = activations
+        .map(ActivationOut::from)
+        .take(ACTIVATIONS_SHOWN_MAX);
+    plugin.activations = Some(shown.collect());
+    Ok(Json(plugin))
 }
 
+#[utoipa::path(
+    get, path = "/v1/plugins/{name}/versions", tag = "Plugins", operation_id = "listPluginVersions",
+    summary = "Versions of a plugin",
+    params(("name" = words::PluginNameText, Path, description = "The plugin"), PageQuery),
+    responses((status = 200, description = "A page", body = Page<VersionOut>)),
+    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_not_found", "invalid_page_token"]))),
+)]
 pub(crate) async fn versions(
     State(served): State<Served>,
     Path(name): Path<String>,
@@ -128,54 +121,60 @@ pub(crate) async fn versions(
         .plugins()
         .into_iter()
         .filter(|view| view.name == name);
-    let versions: Vec<VersionOut> = views.map(VersionOut::from).collect();
+    let activations = served.control.plugin_activations(&name);
+    let versions: Vec<VersionOut> = views
+        .map(|view| VersionOut::from(view).with_activations(activations.clone()))
+        .collect();
     if versions.is_empty() {
         return Err(not_found(&name));
     }
     Ok(Json(Page::cut(versions, &request, |version| &version.key)))
 }
 
+#[utoipa::path(
+    post, path = "/v1/plugins/{name}/versions", tag = "Plugins", operation_id = "pushPluginVersion",
+    summary = "Uploads a component as a new version",
+    params(("name" = words::PluginNameText, Path, description = "The plugin"), PushQuery),
+    request_body(content((words::ComponentBytes = "application/wasm"), (words::ComponentBytes = "application/octet-stream")), description = "The component; at most `plugins.component-max` bytes"),
+    responses((status = 201, description = "It is a new version, tried and active", body = VersionOut),
+    (status = 200, description = "These bytes are a version already", body = VersionOut)),
+    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_built_in", "plugin_config_refused", "unknown_plugin", "component_too_large", "not_a_component", "unsupported_contract", "forbidden_import", "compile_limit_exceeded", "compiler_failed", "canary_failed", "unsupported_media_type"]))),
+)]
 pub(crate) async fn push(
     State(served): State<Served>,
     Path(name): Path<String>,
+    Query(query): Query<PushQuery>,
+    By(by): By,
     request: Request,
 ) -> Result<(StatusCode, Json<VersionOut>), ApiError> {
     let name = parse_name(&name)?;
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    if content_type.is_none_or(|value| value.as_bytes() != CONTENT_TYPE.as_bytes()) {
-        return Err(ApiError::unsupported_media_type(format!(
-            "the body must be a component, sent with Content-Type: {CONTENT_TYPE}"
-        )));
-    }
-    // One upload at a time: each holds its bytes in memory until it is compiled.
-    let uploads = Arc::clone(&served.uploads);
-    let _upload = uploads
-        .acquire()
-        .await
-        .map_err(|_| ApiError::internal("the host is shutting down"))?;
-    let bytes_max = served.component_bytes_max;
-    let too_large = || {
-        ApiError::of(
-            ControlCode::ComponentTooLarge,
-            format!(
-                "the component has more than {bytes_max} bytes, the limit plugins.component-max; build it with optimisation and stripped"
-            ),
-        )
-    };
-    let bytes = read_body(request, bytes_max, too_large).await?;
-    let (view, is_new) = served.control.push_plugin(name, bytes).await?;
-    let status = if is_new {
-        StatusCode::CREATED
+    let (bytes, _upload) = read_component(&served, request).await?;
+    let (view, is_new) = if query.again {
+        served.control.push_plugin_again(name, bytes, &by).await?
     } else {
-        StatusCode::OK
+        served.control.push_plugin(name, bytes, &by).await?
     };
-    Ok((status, Json(view.into())))
+    let history = served.control.plugin_activations(&view.name);
+    let version = VersionOut::from(view);
+    Ok(match is_new {
+        true => (StatusCode::CREATED, Json(version.kept_by(history))),
+        false => (StatusCode::OK, Json(version.found().kept_by(history))),
+    })
 }
 
+#[utoipa::path(
+    delete, path = "/v1/plugins/{name}", tag = "Plugins", operation_id = "deletePlugin",
+    summary = "Deletes a plugin with all its versions",
+    params(("name" = words::PluginNameText, Path, description = "The plugin")),
+    responses((status = 204, description = "It is gone")),
+    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_not_found", "plugin_in_use", "plugin_built_in"]))),
+)]
 pub(crate) async fn delete(
     State(served): State<Served>,
     Path(name): Path<String>,
+    By(by): By,
 ) -> Result<StatusCode, ApiError> {
-    served.control.delete_plugin(&parse_name(&name)?).await?;
+    let name = parse_name(&name)?;
+    served.control.delete_plugin(&name, &by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,91 +3,119 @@
 //! Unknown fields are refused: a misspelt `mappping` must not silently give the default. What the
 //! server makes itself is ignored, so that what GET answers can be changed and sent back.
 
+mod mapping;
+
 use std::borrow::Cow;
 
 use domain::{
-    Destination, GroupId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault, OnReject,
-    Ordering, PluginName, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
+    AnyRuleDraft, DataRuleDraft, Destination, Direction, GroupId, InstanceId, MqttTopic,
+    OnActivate, Ordering, RuleDraft, RuleId, RuleType, TopicName,
 };
-use pipeline::control::ControlCode;
+use pipeline::control::{ControlCode, data_rule_held};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
 
+use self::mapping::MappingIn;
 use crate::api_error::ApiError;
+use crate::extract::read_json;
+use crate::openapi::words;
 
 /// Longer rule ids are cut to it, as ApsaraMQ for MQTT does.
 const RULE_ID_CHARS_MAX: usize = 64;
 /// A description is for people.
 const DESCRIPTION_BYTES_MAX: usize = 1024;
-/// The plugin of a rule that names none.
-const DEFAULT_PLUGIN: &str = "apsaramq-status";
+/// How the RocketMQ side of a rule may look.
+const ROCKETMQ_EXAMPLE: &str =
+    "{\"service\": \"rocketmq\", \"instanceId\": \"embedded\", \"topic\": \"TopicB\"}";
+/// How the MQTT side of a data rule may look.
+const MQTT_EXAMPLE: &str = "{\"mqttTopic\": \"ParentTopic\"}";
+const STATUSES: [(&str, bool); 2] = [("enabled", true), ("disabled", false)];
 
 /// The body of POST and PUT.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = RuleRequest)]
 pub(crate) struct RuleIn {
+    /// The rule; must be given to create one, and cannot be changed.
+    #[schema(value_type = words::RuleIdText, required = false)]
     rule_id: Option<String>,
+    /// For people; at most 1,024 bytes.
     #[serde(default)]
+    #[schema(max_length = 1024, required = false)]
     description: String,
+    /// `enabled` by default, `disabled` for data rules.
+    #[schema(value_type = words::RuleStatusWord, required = false)]
     status: Option<String>,
+    /// What the rule is for.
+    #[schema(value_type = words::RuleTypeWord, required = true)]
     r#type: Option<String>,
-    source: Option<SourceIn>,
-    destination: Option<DestinationIn>,
-    #[serde(default)]
-    mapping: MappingIn,
+    /// Where the events or messages come from.
+    #[schema(value_type = EndIn, required = true)]
+    source: Option<EndIn>,
+    /// Where they go.
+    #[schema(value_type = EndIn, required = true)]
+    destination: Option<EndIn>,
+    /// How events become messages; for client status rules only.
+    #[schema(value_type = MappingIn, required = false)]
+    mapping: Option<MappingIn>,
+    /// For client status rules only; `none` by default.
+    #[schema(value_type = words::OnActivateWord, required = false)]
     on_activate: Option<String>,
+    /// What the host said; ignored, so that a rule can be sent back.
     #[serde(rename = "revision")]
+    #[schema(value_type = serde_json::Value, required = false)]
     _revision: Option<IgnoredAny>,
+    /// What the host said; ignored, so that a rule can be sent back.
     #[serde(rename = "createdAt")]
+    #[schema(value_type = serde_json::Value, required = false)]
     _created_at: Option<IgnoredAny>,
+    /// What the host said; ignored, so that a rule can be sent back.
     #[serde(rename = "updatedAt")]
+    #[schema(value_type = serde_json::Value, required = false)]
     _updated_at: Option<IgnoredAny>,
+    /// What the host said; ignored, so that a rule can be sent back.
     #[serde(rename = "warnings")]
+    #[schema(value_type = serde_json::Value, required = false)]
     _warnings: Option<IgnoredAny>,
+    /// What the host said; ignored, so that a rule can be sent back.
     #[serde(rename = "state")]
+    #[schema(value_type = serde_json::Value, required = false)]
     _state: Option<IgnoredAny>,
+    /// What the host said; ignored, so that a rule can be sent back.
+    #[serde(rename = "managedBy")]
+    #[schema(value_type = serde_json::Value, required = false)]
+    _managed_by: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A source or a destination; which fields it has depends on the rule's type.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SourceIn {
-    group_id: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DestinationIn {
+#[schema(as = RuleEndRequest)]
+struct EndIn {
+    /// Of the source of a client status rule.
+    #[schema(value_type = words::GroupIdText, required = false)]
+    group_id: Option<String>,
+    /// Of the MQTT end of a data rule.
+    #[schema(value_type = words::MqttTopicText, required = false)]
+    mqtt_topic: Option<String>,
+    /// Of the RocketMQ end.
+    #[schema(value_type = words::ServiceWord, required = false)]
     service: Option<String>,
-    instance_id: String,
-    topic: String,
+    /// Of the RocketMQ end: a configured instance.
+    #[schema(value_type = words::InstanceIdText, required = false)]
+    instance_id: Option<String>,
+    /// Of the RocketMQ end.
+    #[schema(value_type = words::TopicText, required = false)]
+    topic: Option<String>,
+    /// Of a RocketMQ destination; `strict` by default.
+    #[schema(value_type = words::OrderingWord, required = false)]
     ordering: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MappingIn {
-    plugin: Option<String>,
-    version: Option<Value>,
-    #[serde(default)]
-    config: Map<String, Value>,
-    #[serde(default)]
-    limits: LimitsIn,
-    on_fault: Option<String>,
-    on_reject: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LimitsIn {
-    memory_bytes_max: Option<u64>,
-    call_deadline_ms: Option<u64>,
 }
 
 /// A checked rule and what the user should know of the check.
 #[derive(Debug)]
 pub(crate) struct CheckedRule {
-    pub(crate) draft: RuleDraft,
+    pub(crate) draft: AnyRuleDraft,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -109,7 +137,7 @@ pub(crate) fn parse_rule_id(text: &str) -> Result<(RuleId, Option<String>), ApiE
 
 /// Parses a body. Broken JSON is `invalid_json`; JSON that is no rule is `invalid_rule`.
 pub(crate) fn parse_rule(bytes: &[u8]) -> Result<RuleIn, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+    read_json(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => invalid(error.to_string()),
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
@@ -156,39 +184,42 @@ impl RuleIn {
     pub(crate) fn check(self, path_id: Option<&RuleId>) -> Result<CheckedRule, ApiError> {
         let mut warnings = Vec::new();
         let rule_id = self.rule_id(path_id, &mut warnings)?;
-        let types = [(
-            RuleType::ClientStatusNotification.as_str(),
-            RuleType::ClientStatusNotification,
-        )];
-        let type_text = need(self.r#type, "type", "\"clientStatusNotification\"")?;
+        let types = RuleType::ALL.map(|it| (it.as_str(), it));
+        let type_text = need(self.r#type.clone(), "type", "\"clientStatusNotification\"")?;
         let rule_type = choose(
             Some(&type_text),
             "type",
             &types,
             RuleType::ClientStatusNotification,
         )?;
-        let source = need(self.source, "source", "{\"groupId\": \"GID_Example\"}")?;
-        let group_id = GroupId::parse(&source.group_id).map_err(|error| {
-            ApiError::name(ControlCode::InvalidGroupId, "source.groupId", &error)
-        })?;
-        let example =
-            "{\"service\": \"rocketmq\", \"instanceId\": \"embedded\", \"topic\": \"TopicB\"}";
-        let (destination, ordering) = need(self.destination, "destination", example)?.check()?;
         if self.description.len() > DESCRIPTION_BYTES_MAX {
             return Err(invalid(format!(
                 "description has more than {DESCRIPTION_BYTES_MAX} bytes"
             )));
         }
-        let statuses = [("enabled", true), ("disabled", false)];
+        let draft = match rule_type {
+            RuleType::ClientStatusNotification => AnyRuleDraft::Status(self.status_rule(rule_id)?),
+            RuleType::DataOutbound => {
+                AnyRuleDraft::Data(self.data_rule(rule_id, Direction::Outbound, &mut warnings)?)
+            }
+            RuleType::DataInbound => {
+                AnyRuleDraft::Data(self.data_rule(rule_id, Direction::Inbound, &mut warnings)?)
+            }
+        };
+        Ok(CheckedRule { draft, warnings })
+    }
+
+    fn status_rule(self, rule_id: RuleId) -> Result<RuleDraft, ApiError> {
+        let source = need(self.source, "source", "{\"groupId\": \"GID_Example\"}")?;
+        let destination = need(self.destination, "destination", ROCKETMQ_EXAMPLE)?;
         let activations = [OnActivate::None, OnActivate::Snapshot].map(|on| (on.as_str(), on));
-        let draft = RuleDraft {
+        Ok(RuleDraft {
             rule_id,
-            enabled: choose(self.status.as_deref(), "status", &statuses, true)?,
-            rule_type,
-            group_id,
-            destination,
-            ordering,
-            mapping: self.mapping.check()?,
+            enabled: choose(self.status.as_deref(), "status", &STATUSES, true)?,
+            group_id: source.group()?,
+            ordering: destination.ordering("destination")?,
+            destination: destination.rocketmq("destination")?,
+            mapping: self.mapping.unwrap_or_default().check()?,
             on_activate: choose(
                 self.on_activate.as_deref(),
                 "onActivate",
@@ -196,8 +227,67 @@ impl RuleIn {
                 OnActivate::None,
             )?,
             description: self.description,
+        })
+    }
+
+    fn data_rule(
+        self,
+        rule_id: RuleId,
+        direction: Direction,
+        warnings: &mut Vec<String>,
+    ) -> Result<DataRuleDraft, ApiError> {
+        match self.status.as_deref() {
+            None => warnings.push(
+                "a data rule is kept disabled: this version carries no messages for it".to_owned(),
+            ),
+            given => {
+                if choose(given, "status", &STATUSES, false)? {
+                    return Err(data_rule_held(&rule_id).into());
+                }
+            }
+        }
+        let only_status = |field: &str| {
+            invalid(format!(
+                "{field} is for rules of type clientStatusNotification only"
+            ))
         };
-        Ok(CheckedRule { draft, warnings })
+        if self.mapping.is_some() {
+            return Err(only_status("mapping"));
+        }
+        if self.on_activate.is_some() {
+            return Err(only_status("onActivate"));
+        }
+        let (source, destination) = match direction {
+            Direction::Outbound => (MQTT_EXAMPLE, ROCKETMQ_EXAMPLE),
+            Direction::Inbound => (ROCKETMQ_EXAMPLE, MQTT_EXAMPLE),
+        };
+        let source = need(self.source, "source", source)?;
+        let destination = need(self.destination, "destination", destination)?;
+        let (mqtt_topic, rocketmq, ordering) = match direction {
+            Direction::Outbound => (
+                source.mqtt("source")?,
+                destination.rocketmq("destination")?,
+                destination.ordering("destination")?,
+            ),
+            Direction::Inbound => {
+                if source.ordering.is_some() {
+                    return Err(invalid("source.ordering is for destinations only"));
+                }
+                (
+                    destination.mqtt("destination")?,
+                    source.rocketmq("source")?,
+                    Ordering::default(),
+                )
+            }
+        };
+        Ok(DataRuleDraft {
+            rule_id,
+            description: self.description,
+            direction,
+            mqtt_topic,
+            rocketmq,
+            ordering,
+        })
     }
 
     fn rule_id(
@@ -223,93 +313,71 @@ impl RuleIn {
     }
 }
 
-impl DestinationIn {
-    fn check(self) -> Result<(Destination, Ordering), ApiError> {
-        let service = need(self.service, "destination.service", "\"rocketmq\"")?;
-        choose(
-            Some(&service),
-            "destination.service",
-            &[("rocketmq", ())],
-            (),
-        )?;
+impl EndIn {
+    /// The source of a status rule.
+    fn group(&self) -> Result<GroupId, ApiError> {
+        self.refuse_others("source", &["groupId"])?;
+        let group_id = need(self.group_id.as_ref(), "source.groupId", "\"GID_Example\"")?;
+        GroupId::parse(group_id)
+            .map_err(|error| ApiError::name(ControlCode::InvalidGroupId, "source.groupId", &error))
+    }
+
+    /// The MQTT side of a data rule.
+    fn mqtt(&self, side: &str) -> Result<MqttTopic, ApiError> {
+        self.refuse_others(side, &["mqttTopic"])?;
+        let field = format!("{side}.mqttTopic");
+        let topic = need(self.mqtt_topic.as_ref(), &field, "\"ParentTopic\"")?;
+        MqttTopic::parse(topic)
+            .map_err(|error| ApiError::name(ControlCode::InvalidRule, &field, &error))
+    }
+
+    /// The RocketMQ side.
+    fn rocketmq(&self, side: &str) -> Result<Destination, ApiError> {
+        self.refuse_others(side, &["service", "instanceId", "topic", "ordering"])?;
+        let field = |name: &str| format!("{side}.{name}");
+        let service = need(self.service.as_deref(), &field("service"), "\"rocketmq\"")?;
+        choose(Some(service), &field("service"), &[("rocketmq", ())], ())?;
+        let id_field = field("instanceId");
+        let instance_id = need(self.instance_id.as_ref(), &id_field, "\"embedded\"")?;
+        let instance_id = InstanceId::parse(instance_id)
+            .map_err(|error| ApiError::name(ControlCode::UnknownInstance, &id_field, &error))?;
+        let topic_field = field("topic");
+        let topic = need(self.topic.as_ref(), &topic_field, "\"TopicB\"")?;
+        let topic = TopicName::parse(topic)
+            .map_err(|error| ApiError::name(ControlCode::InvalidRule, &topic_field, &error))?;
+        Ok(Destination { instance_id, topic })
+    }
+
+    fn ordering(&self, side: &str) -> Result<Ordering, ApiError> {
         let orderings = [Ordering::Strict, Ordering::Available].map(|it| (it.as_str(), it));
-        let ordering = choose(
+        choose(
             self.ordering.as_deref(),
-            "destination.ordering",
+            &format!("{side}.ordering"),
             &orderings,
             Ordering::default(),
-        )?;
-        let instance_id = InstanceId::parse(&self.instance_id).map_err(|error| {
-            ApiError::name(
-                ControlCode::UnknownInstance,
-                "destination.instanceId",
-                &error,
-            )
-        })?;
-        let topic = TopicName::parse(&self.topic).map_err(|error| {
-            ApiError::name(ControlCode::InvalidRule, "destination.topic", &error)
-        })?;
-        Ok((Destination { instance_id, topic }, ordering))
+        )
     }
-}
 
-impl MappingIn {
-    fn check(self) -> Result<Mapped, ApiError> {
-        let plugin = PluginName::parse(self.plugin.as_deref().unwrap_or(DEFAULT_PLUGIN)).map_err(
-            |error| ApiError::name(ControlCode::InvalidPluginName, "mapping.plugin", &error),
-        )?;
-        let faults = [
-            OnFault::DeadLetter,
-            OnFault::Retry,
-            OnFault::Skip,
-            OnFault::Default,
+    /// Refuses a field that this side of this type of rule does not have.
+    fn refuse_others(&self, side: &str, allowed: &[&str]) -> Result<(), ApiError> {
+        let fields = [
+            ("groupId", &self.group_id),
+            ("mqttTopic", &self.mqtt_topic),
+            ("service", &self.service),
+            ("instanceId", &self.instance_id),
+            ("topic", &self.topic),
+            ("ordering", &self.ordering),
         ];
-        let faults = faults.map(|on| (on.as_str(), on));
-        let rejects = [OnReject::DeadLetter, OnReject::Skip].map(|on| (on.as_str(), on));
-        Ok(Mapped {
-            plugin,
-            version: version(self.version.as_ref())?,
-            config: Value::Object(self.config).to_string(),
-            limits: self.limits.check()?,
-            on_fault: choose(
-                self.on_fault.as_deref(),
-                "mapping.onFault",
-                &faults,
-                OnFault::default(),
-            )?,
-            on_reject: choose(
-                self.on_reject.as_deref(),
-                "mapping.onReject",
-                &rejects,
-                OnReject::default(),
-            )?,
-        })
-    }
-}
-
-/// `latest`, a number (as such or as text) or a digest.
-fn version(value: Option<&Value>) -> Result<VersionSelector, ApiError> {
-    let text = match value {
-        None => return Ok(VersionSelector::Latest),
-        Some(Value::String(text)) => Cow::Borrowed(text.as_str()),
-        Some(other) => Cow::Owned(other.to_string()),
-    };
-    VersionSelector::parse(&text).map_err(|error| invalid(format!("mapping.version: {error}")))
-}
-
-impl LimitsIn {
-    fn check(&self) -> Result<MappingLimits, ApiError> {
-        let limits = [
-            ("memoryBytesMax", self.memory_bytes_max),
-            ("callDeadlineMs", self.call_deadline_ms),
-        ];
-        if let Some((name, _)) = limits.iter().find(|(_, value)| *value == Some(0)) {
-            return Err(invalid(format!("mapping.limits.{name} must be above 0")));
+        let other = fields
+            .iter()
+            .find(|(name, value)| value.is_some() && !allowed.contains(name));
+        match other {
+            None => Ok(()),
+            Some((name, _)) => Err(invalid(format!(
+                "{side}.{name} does not belong to a rule of this type; its {side} has {}",
+                allowed.join(", ")
+            ))),
         }
-        Ok(MappingLimits {
-            memory_bytes_max: self.memory_bytes_max,
-            call_deadline_ms: self.call_deadline_ms,
-        })
     }
 }
 

@@ -4,32 +4,95 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pipeline::control::{EventCounts, OutboxView, RuleStatus};
+use pipeline::control::{EventCounts, OutboxView, PluginFolderView, RuleStatus};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api_error::ApiError;
+use crate::openapi::words;
 use crate::server::Served;
 
 /// The host at a glance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = HostStatus)]
 pub(crate) struct StatusOut {
     node: String,
     version: String,
+    /// Milliseconds.
     uptime_ms: u64,
+    /// Clients that are online.
     connections: usize,
     events: EventsOut,
     outbox: OutboxOut,
     rules: Vec<RuleStatusOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin_folder: Option<PluginFolderOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules_folder: Option<RulesFolderOut>,
 }
 
-#[derive(Debug, Serialize)]
+/// The folder of rules, if there is one.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RulesFolderStatus)]
+struct RulesFolderOut {
+    path: String,
+    /// Why its files are not true now.
+    reason: Option<String>,
+    /// When they were last made true, UNIX milliseconds.
+    applied_at: Option<u64>,
+}
+
+/// The watched plugin folder, if there is one.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PluginFolderStatus)]
+struct PluginFolderOut {
+    path: String,
+    /// Why it cannot be watched.
+    reason: Option<String>,
+    entries: usize,
+    problem_count: usize,
+    problems: Vec<FolderProblemOut>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = FolderProblem)]
+struct FolderProblemOut {
+    file: String,
+    outcome: &'static str,
+    cause: String,
+    remedy: &'static str,
+}
+
+impl From<&PluginFolderView> for PluginFolderOut {
+    fn from(view: &PluginFolderView) -> Self {
+        let problems = view.problems.iter().map(|problem| FolderProblemOut {
+            file: problem.file.clone(),
+            outcome: problem.outcome.as_str(),
+            cause: problem.detail.clone(),
+            remedy: problem.outcome.remedy(),
+        });
+        Self {
+            path: view.path.display().to_string(),
+            reason: view.reason.clone(),
+            entries: view.entries,
+            problem_count: view.problem_count,
+            problems: problems.collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = OutboxStatus)]
 struct OutboxOut {
     bytes: u64,
     bytes_max: u64,
     share_bytes_max: u64,
+    /// The age of the oldest queued event, milliseconds.
     oldest_ms: u64,
     uncommitted: u64,
     dead_letters: u64,
@@ -52,18 +115,21 @@ impl From<OutboxView> for OutboxOut {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RuleStatus)]
 struct RuleStatusOut {
     rule_id: String,
+    #[schema(value_type = words::HealthWord)]
     health: &'static str,
     reason: Option<String>,
     events: EventsOut,
     pending_bytes: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = EventCounts)]
 struct EventsOut {
     observed: u64,
     matched: u64,
@@ -112,6 +178,11 @@ impl From<RuleStatus> for RuleStatusOut {
     }
 }
 
+#[utoipa::path(
+    get, path = "/v1/status", tag = "Host", operation_id = "showStatus",
+    summary = "The host at a glance",
+    responses((status = 200, description = "How it is", body = StatusOut)),
+)]
 pub(crate) async fn show(State(served): State<Served>) -> Json<StatusOut> {
     let status = served.control.status();
     Json(StatusOut {
@@ -122,16 +193,64 @@ pub(crate) async fn show(State(served): State<Served>) -> Json<StatusOut> {
         events: status.events.into(),
         outbox: status.outbox.into(),
         rules: status.rules.into_iter().map(RuleStatusOut::from).collect(),
+        plugin_folder: served.control.plugin_folder().as_deref().map(Into::into),
+        rules_folder: served.rules_folder.as_ref().map(|state| {
+            let state = state.lock();
+            RulesFolderOut {
+                path: state.path.display().to_string(),
+                reason: state.problem.clone(),
+                applied_at: state.applied_at_ms,
+            }
+        }),
     })
 }
 
 /// The process answers.
+#[utoipa::path(
+    get, path = "/healthz", tag = "Host", operation_id = "showLiveness",
+    summary = "Whether the process answers",
+    responses((status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8")),
+    security(()),
+)]
 pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
+/// The answer of a probe.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Readiness)]
+#[expect(dead_code, reason = "describes what is put together by hand")]
+struct ReadinessOut {
+    ready: bool,
+    /// Why it takes none.
+    reason: Option<String>,
+    /// Rules that do not work as they should.
+    degraded: Vec<DegradedOut>,
+}
+
+/// A rule that does not work as it should.
+#[derive(utoipa::ToSchema)]
+#[schema(as = DegradedRule)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what is put together by hand")]
+struct DegradedOut {
+    #[schema(value_type = words::RuleIdText)]
+    rule_id: String,
+    #[schema(value_type = words::HealthWord)]
+    health: String,
+    reason: Option<String>,
+}
+
 /// Whether the host takes events: 503 only when it takes none at all. Rules that do not work as they
 /// should are listed in both cases.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Host", operation_id = "showReadiness",
+    summary = "Whether the host takes events",
+    responses((status = 200, description = "It does; rules that do not work as they should are listed", body = ReadinessOut),
+    (status = 503, description = "It takes none", body = ReadinessOut)),
+    extensions(("x-errors" = json!(["not_ready"]))),
+    security(()),
+)]
 pub(crate) async fn ready(State(served): State<Served>) -> Result<Json<Value>, ApiError> {
     let readiness = served.control.readiness();
     let degraded: Vec<Value> = readiness
@@ -151,10 +270,20 @@ pub(crate) async fn ready(State(served): State<Served>) -> Result<Json<Value>, A
     }
 }
 
+#[utoipa::path(
+    get, path = "/metrics", tag = "Host", operation_id = "showMetrics",
+    summary = "All metrics; needs no token from loopback",
+    responses((status = 200, description = "In the OpenMetrics text format", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")),
+    extensions(("x-errors" = json!(["unauthorized", "too_many_failures"]))),
+    security((), ("token" = [])),
+)]
 pub(crate) async fn metrics(State(served): State<Served>) -> Response {
     let content_type = [(
         header::CONTENT_TYPE,
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
     )];
-    (content_type, (served.probes.metrics)()).into_response()
+    let all = (served.probes.metrics)();
+    let text = all.strip_suffix("# EOF\n").unwrap_or(&all);
+    let text = format!("{text}{}# EOF\n", served.doors.metrics());
+    (content_type, text).into_response()
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pipeline::control;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,6 +18,12 @@ const TOKEN_BYTES: usize = 32;
 /// What is kept of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenHash([u8; 32]);
+
+impl From<TokenHash> for control::TokenHash {
+    fn from(hash: TokenHash) -> Self {
+        Self(hash.0)
+    }
+}
 
 impl TokenHash {
     /// SHA-256 of the token. A random token of 256 bits needs no slow hash.
@@ -56,10 +63,15 @@ pub fn ensure_admin_token(data_dir: &Path) -> io::Result<String> {
     }
 }
 
-fn create_token(data_dir: &Path, path: &Path) -> io::Result<String> {
+/// 256 random bits as text, after `prefix`, by which a leaked one is recognised.
+pub(crate) fn random_text(prefix: &str) -> io::Result<String> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    let token = URL_SAFE_NO_PAD.encode(bytes);
+    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+fn create_token(data_dir: &Path, path: &Path) -> io::Result<String> {
+    let token = random_text("")?;
     // Written aside and renamed, so that a crash leaves no empty token behind.
     let draft = data_dir.join("admin-token.new");
     let mut options = OpenOptions::new();

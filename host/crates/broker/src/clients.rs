@@ -113,6 +113,11 @@ impl Broker {
                     of_shard += 1;
                 }
             }
+            // What cannot be on this page is not kept until the last shard was looked at.
+            if items.len() > limit {
+                items.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+                items.truncate(limit.saturating_add(1));
+            }
         }
         items.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         let more = items.len() > limit;

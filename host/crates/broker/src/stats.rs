@@ -46,13 +46,21 @@ refusal_reasons! {
     ClientId = "client-id",
     /// The client may not connect here, or not in this way.
     NotAuthorized = "not-authorized",
+    /// User name or password are wrong, or have not the right form.
+    Credentials = "bad-credentials",
+    /// Too many authentications failed, or are under way.
+    Throttled = "throttled",
+    /// Nobody could tell who the client is.
+    AccessUnavailable = "access-unavailable",
 }
+
+/// The names of listeners.
+const LISTENERS: [&str; 4] = ["tcp", "ws", "tls", "wss"];
 
 /// Counters; read with [`Stats::snapshot`].
 #[derive(Debug, Default)]
 pub struct Stats {
-    opened_tcp: AtomicU64,
-    opened_ws: AtomicU64,
+    opened: [AtomicU64; LISTENERS.len()],
     closed: [AtomicU64; CloseReason::ALL.len()],
     refused: [AtomicU64; RefusalReason::ALL.len()],
     messages_received: AtomicU64,
@@ -68,7 +76,7 @@ pub struct Stats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsSnapshot {
     /// Accepted connections by listener.
-    pub opened: [(&'static str, u64); 2],
+    pub opened: [(&'static str, u64); LISTENERS.len()],
     /// Closed channels by reason; every reason is there.
     pub closed: Vec<(CloseReason, u64)>,
     /// Refused CONNECTs by reason; every reason is there.
@@ -106,11 +114,10 @@ impl Stats {
     }
 
     pub(crate) fn count_opened(&self, listener: &str) {
-        add(if listener == "ws" {
-            &self.opened_ws
-        } else {
-            &self.opened_tcp
-        });
+        let mut known = LISTENERS.iter().zip(&self.opened);
+        if let Some((_, counter)) = known.find(|(known, _)| **known == listener) {
+            add(counter);
+        }
     }
 
     pub(crate) fn count_closed(&self, reason: CloseReason) {
@@ -144,10 +151,10 @@ impl Stats {
     #[must_use]
     pub fn snapshot(&self) -> StatsSnapshot {
         StatsSnapshot {
-            opened: [
-                ("tcp", read(&self.opened_tcp)),
-                ("ws", read(&self.opened_ws)),
-            ],
+            opened: std::array::from_fn(|n| {
+                let count = self.opened.get(n).map_or(0, read);
+                (LISTENERS.get(n).copied().unwrap_or_default(), count)
+            }),
             closed: CloseReason::ALL
                 .iter()
                 .copied()

@@ -5,9 +5,11 @@
 
 #![warn(missing_docs, missing_debug_implementations)]
 
+mod actor;
 mod authenticator;
 mod channel;
 mod clock;
+mod data_rule;
 mod error_chain;
 mod event;
 mod message;
@@ -17,21 +19,24 @@ mod rule;
 mod slot;
 mod status_sink;
 
+pub use actor::Actor;
 pub use authenticator::{
     AuthenticationMethod, Authenticator, ConnectAttempt, ListenerFacts, Principal,
     RefuseAccessError,
 };
 pub use channel::{ChannelFacts, ChannelId, CloseReason, MqttVersion};
 pub use clock::{Clock, SystemClock};
+pub use data_rule::{AnyRule, AnyRuleDraft, DataRule, DataRuleDraft, Direction};
 pub use error_chain::ErrorChain;
 pub use event::{EventId, EventType, Sequence, StatusEvent, Synthetic};
 pub use message::{CheckMessageError, Mapping, OutboundMessage, RejectEvent};
 pub use names::{
-    ClientId, GroupId, InstanceId, ParseNameError, PluginDigest, PluginName, RuleId, TopicName,
+    ClientId, GroupId, InstanceId, MqttTopic, ParseNameError, PluginDigest, PluginName, RuleId,
+    TopicName,
 };
 pub use rocketmq::{
-    BoxFuture, CreateTopicError, MessageSender, QueueName, ReadTopicError, RouteError, SendError,
-    StoredAs, TopicMessage,
+    BoxFuture, CheckSendError, CreateTopicError, InstanceServers, ListTopicsError, MessageSender,
+    QueueName, ReadTopicError, RouteError, SendError, ServerState, StoredAs, TopicMessage,
 };
 pub use rule::{
     Destination, IncarnationId, Mapped, MappingLimits, OnActivate, OnFault, OnReject, Ordering,

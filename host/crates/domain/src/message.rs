@@ -60,13 +60,13 @@ pub enum CheckMessageError {
         what: String,
     },
     /// A key with a blank would be read as two keys.
-    #[error("key {key:?} has a blank, at which RocketMQ splits keys")]
+    #[error("key {key:?} is empty or has a blank, at which RocketMQ splits keys")]
     BlankInKey {
         /// The key.
         key: String,
     },
     /// A property that RocketMQ or the host sets itself.
-    #[error("property {name:?} is reserved")]
+    #[error("property {name:?} is reserved: RocketMQ or the host sets it")]
     ReservedProperty {
         /// Its name.
         name: String,

@@ -194,6 +194,32 @@ name!(
 );
 
 name!(
+    /// A parent topic of MQTT: the first level, which rules name; 3 to 64 of letters, digits, `-`, `_`
+    /// (ApsaraMQ for MQTT, "Limits").
+    MqttTopic,
+    "MQTT topic",
+    |text| {
+        if text.contains('/') {
+            Some("must be a parent topic, without the levels below it")
+        } else if !(3..=64).contains(&text.len()) {
+            Some("must have 3 to 64 characters")
+        } else if !is_word(text) {
+            Some("may have letters, digits, - and _ only")
+        } else {
+            None
+        }
+    }
+);
+
+impl MqttTopic {
+    /// Whether both name the same topic: letters differ by case only for the eye.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+name!(
     /// A plugin's name: 1 to 64 of `a-z 0-9 -`.
     PluginName,
     "plugin name",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{OutboundMessage, TopicName};
 
@@ -184,6 +185,62 @@ pub enum ReadTopicError {
     },
 }
 
+/// One server of an instance, and whether it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerState {
+    /// The broker's name, or `name server`.
+    pub name: String,
+    /// Where it was asked.
+    pub address: String,
+    /// How long the answer took, or the failure.
+    pub round_trip: Duration,
+    /// Why it is of no use; `None`: it answered.
+    pub problem: Option<String>,
+}
+
+/// The servers of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceServers {
+    /// Those of the configuration.
+    pub name_servers: Vec<ServerState>,
+    /// The masters that they know.
+    pub brokers: Vec<ServerState>,
+}
+
+/// Why topics are not listed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListTopicsError {
+    /// No name server answered.
+    #[error("no name server answered: {detail}")]
+    Unreachable {
+        /// What the last one said.
+        detail: String,
+    },
+    /// The servers do not list topics.
+    #[error("the server does not list topics: {detail}")]
+    Refused {
+        /// What it said.
+        detail: String,
+    },
+}
+
+/// Why a topic could not be written now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckSendError {
+    /// Permission is missing.
+    #[error("not allowed: {detail}")]
+    Denied {
+        /// What the broker said.
+        detail: String,
+    },
+    /// The broker does not answer.
+    #[error("the broker does not answer: {detail}")]
+    Unreachable {
+        /// What failed.
+        detail: String,
+    },
+}
+
 /// A message as it is stored in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicMessage {
@@ -228,6 +285,26 @@ pub trait MessageSender: Debug + Send + Sync {
         queue: &'a QueueName,
         messages: &'a [OutboundMessage],
     ) -> BoxFuture<'a, Result<StoredAs, SendError>>;
+
+    /// Asks all servers of the instance whether they are there.
+    fn servers(&self) -> BoxFuture<'_, InstanceServers> {
+        Box::pin(async { InstanceServers::default() })
+    }
+
+    /// The topics of users, sorted, where the servers list them.
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicName>, ListTopicsError>> {
+        let detail = "this kind of instance has no list".to_owned();
+        Box::pin(async { Err(ListTopicsError::Refused { detail }) })
+    }
+
+    /// Whether the broker of `queue` would store a message of `topic`, found out without storing any.
+    fn check_send<'a>(
+        &'a self,
+        _topic: &'a TopicName,
+        _queue: &'a QueueName,
+    ) -> BoxFuture<'a, Result<(), CheckSendError>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Lowest and next offset of every readable queue of `topic`, sorted by queue.
     fn offsets<'a>(

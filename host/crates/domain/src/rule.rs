@@ -1,22 +1,35 @@
-//! A rule: where the events of a group go and what maps them.
+//! A status rule: where the events of a group go and what maps them.
 
 use std::fmt;
 
 use crate::{GroupId, InstanceId, ParseNameError, PluginDigest, PluginName, RuleId, TopicName};
 
-/// The kind of a rule. Data rules are not built yet.
+/// The kind of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleType {
-    /// Status events of one group go to one RocketMQ topic.
+    /// Status events of one group go to one RocketMQ topic: a [`Rule`].
     ClientStatusNotification,
+    /// Messages of one MQTT topic go to one RocketMQ topic: a [`DataRule`](crate::DataRule).
+    DataOutbound,
+    /// Messages of one RocketMQ topic go to one MQTT topic: a [`DataRule`](crate::DataRule).
+    DataInbound,
 }
 
 impl RuleType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [
+        Self::ClientStatusNotification,
+        Self::DataOutbound,
+        Self::DataInbound,
+    ];
+
     /// The name in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientStatusNotification => "clientStatusNotification",
+            Self::DataOutbound => "dataOutbound",
+            Self::DataInbound => "dataInbound",
         }
     }
 }
@@ -197,7 +210,7 @@ impl OnActivate {
     }
 }
 
-/// What a user says of a rule.
+/// What a user says of a status rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleDraft {
     /// Its name; never changes.
@@ -206,8 +219,6 @@ pub struct RuleDraft {
     pub description: String,
     /// Whether it matches.
     pub enabled: bool,
-    /// Its kind.
-    pub rule_type: RuleType,
     /// Whose events.
     pub group_id: GroupId,
     /// Where to.
@@ -225,7 +236,7 @@ pub struct RuleDraft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IncarnationId(pub u32);
 
-/// Stored intent.
+/// Stored intent of a status rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// What the user said.

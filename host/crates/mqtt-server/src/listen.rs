@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::MqttServerConfig;
+use crate::tls::LoadCertificateError;
+use crate::{BoundAddresses, MqttServerConfig};
 
 /// Connections that the kernel holds until a worker takes them.
 const BACKLOG: i32 = 4096;
@@ -22,7 +23,7 @@ pub enum StartServerError {
     /// A listener cannot be bound, often since the address is in use.
     #[error("mqtt {listener} listener {address}")]
     Bind {
-        /// `tcp` or `ws`.
+        /// `tcp`, `ws`, `tls` or `wss`.
         listener: &'static str,
         /// The configured address.
         address: SocketAddr,
@@ -31,8 +32,18 @@ pub enum StartServerError {
         source: io::Error,
     },
     /// The configuration has no address at all.
-    #[error("the mqtt server has no listener; set mqtt.tcp or mqtt.ws")]
+    #[error("the mqtt server has no listener; set mqtt.tcp, mqtt.ws, mqtt.tls or mqtt.wss")]
     NoListener,
+    /// A TLS listener needs a certificate.
+    #[error("mqtt.tls and mqtt.wss need mqtt.tls-cert and mqtt.tls-key")]
+    NoCertificate,
+    /// The certificate cannot be used.
+    #[error("mqtt tls certificate")]
+    Certificate {
+        /// What is wrong with it.
+        #[source]
+        source: LoadCertificateError,
+    },
     /// The server's thread cannot be started.
     #[error("the mqtt server's thread cannot be started")]
     Thread {
@@ -45,24 +56,67 @@ pub enum StartServerError {
     Stopped,
 }
 
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// MQTT.
+    Tcp,
+    /// MQTT over WebSocket.
+    Ws,
+    /// MQTT over TLS.
+    Tls,
+    /// MQTT over WebSocket over TLS.
+    Wss,
+}
+
+impl Kind {
+    /// The name in events, logs and metric labels.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Ws => "ws",
+            Self::Tls => "tls",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// Where all of them are bound.
+pub(crate) fn addresses(listening: &[Listening]) -> BoundAddresses {
+    let of_kind = |kind| {
+        let matching = listening.iter().filter(move |one| one.kind == kind);
+        matching.map(|one| one.address).collect()
+    };
+    BoundAddresses {
+        tcp: of_kind(Kind::Tcp),
+        ws: of_kind(Kind::Ws),
+        tls: of_kind(Kind::Tls),
+        wss: of_kind(Kind::Wss),
+    }
+}
+
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    /// `tcp` or `ws`.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
     pub(crate) socket: TcpListener,
 }
 
 /// Binds all listeners of `config`, or none.
 pub(crate) fn bind_all(config: &MqttServerConfig) -> Result<Vec<Listening>, StartServerError> {
-    let tcp = config.tcp.iter().map(|address| ("tcp", *address));
-    let ws = config.ws.iter().map(|address| ("ws", *address));
-    let listening = tcp
-        .chain(ws)
-        .map(|(listener, address)| {
-            bind(listener, address).map_err(|source| StartServerError::Bind {
-                listener,
+    let all = [
+        (Kind::Tcp, &config.tcp),
+        (Kind::Ws, &config.ws),
+        (Kind::Tls, &config.tls),
+        (Kind::Wss, &config.wss),
+    ];
+    let listening = all
+        .into_iter()
+        .flat_map(|(kind, addresses)| addresses.iter().map(move |address| (kind, *address)))
+        .map(|(kind, address)| {
+            bind(kind, address).map_err(|source| StartServerError::Bind {
+                listener: kind.as_str(),
                 address,
                 source,
             })
@@ -74,7 +128,7 @@ pub(crate) fn bind_all(config: &MqttServerConfig) -> Result<Vec<Listening>, Star
     Ok(listening)
 }
 
-fn bind(kind: &'static str, address: SocketAddr) -> io::Result<Listening> {
+fn bind(kind: Kind, address: SocketAddr) -> io::Result<Listening> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,

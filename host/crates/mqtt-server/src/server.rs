@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker::Broker;
-use domain::StatusSink;
+use domain::{Authenticator, Clock, StatusSink};
 use ntex::io::{Io, IoBoxed, IoConfig};
 use ntex::server::Server;
-use ntex::service::{Pipeline, Service, cfg::SharedCfg};
+use ntex::service::{Pipeline, Service, cfg::SharedCfg, fn_service};
 use ntex::time::{Millis, Seconds};
 use ntex::util::BytePageSize;
 use ntex_mqtt::{MqttError, MqttServiceConfig, QoS};
@@ -22,8 +22,10 @@ use ntex_mqtt::{MqttError, MqttServiceConfig, QoS};
 use crate::admission::Gate;
 use crate::close_reason::Fault;
 use crate::link::{Link, Live};
-use crate::listen::{self, Listening, StartServerError};
+use crate::listen::{self, Kind, Listening, StartServerError};
+use crate::refusal_log::RefusalLog;
 use crate::resume::Resume;
+use crate::tls::{Reloader, Tls, TlsStats};
 use crate::{MqttServerConfig, v3, v5, websocket};
 
 /// Messages with `QoS` 1 or 2 that may be in flight towards one client, or from it.
@@ -42,6 +44,23 @@ pub struct BoundAddresses {
     pub tcp: Vec<SocketAddr>,
     /// MQTT over WebSocket.
     pub ws: Vec<SocketAddr>,
+    /// MQTT over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// MQTT over WebSocket over TLS.
+    pub wss: Vec<SocketAddr>,
+}
+
+/// What the server works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Who hears of accepted clients.
+    pub broker: Arc<Broker>,
+    /// Only asked for commits, if CONNACK is to wait for them.
+    pub sink: Arc<dyn StatusSink>,
+    /// Who decides about every CONNECT.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Tells whether certificates are valid.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A running MQTT server. Dropping it does not stop it.
@@ -50,36 +69,36 @@ pub struct MqttServer {
     broker: Arc<Broker>,
     addresses: BoundAddresses,
     live: Arc<Live>,
+    tls: Option<(Arc<Tls>, Reloader)>,
     control: Server,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl MqttServer {
-    /// Binds all listeners and starts to serve. `sink` is only asked for commits, if CONNACK is to wait
-    /// for them.
+    /// Loads the certificate, binds all listeners and starts to serve.
     ///
     /// # Errors
     ///
-    /// Says which listener cannot be bound, or that the threads do not start.
-    pub fn start(
-        config: MqttServerConfig,
-        broker: Arc<Broker>,
-        sink: Arc<dyn StatusSink>,
-    ) -> Result<Self, StartServerError> {
+    /// Says what is wrong with the certificate, which listener cannot be bound, or that the threads do
+    /// not start.
+    pub fn start(config: MqttServerConfig, parts: Parts) -> Result<Self, StartServerError> {
+        let tls = match &config.certificate {
+            Some(files) => {
+                let clock = Arc::clone(&parts.clock);
+                Some(Tls::start(files.clone(), config.connect_timeout, clock)?)
+            }
+            None if config.tls.is_empty() && config.wss.is_empty() => None,
+            None => return Err(StartServerError::NoCertificate),
+        };
         let listening = listen::bind_all(&config)?;
-        let of_kind = |kind| {
-            let matching = listening.iter().filter(move |one| one.kind == kind);
-            matching.map(|one| one.address).collect()
-        };
-        let addresses = BoundAddresses {
-            tcp: of_kind("tcp"),
-            ws: of_kind("ws"),
-        };
+        let addresses = listen::addresses(&listening);
         let live = Arc::<Live>::default();
+        let broker = Arc::clone(&parts.broker);
         let serving = Serving {
             config: Arc::new(config),
-            broker: Arc::clone(&broker),
-            sink,
+            parts,
+            refusal_log: Arc::default(),
+            tls: tls.as_ref().map(|(tls, _)| Arc::clone(tls)),
             live: Arc::clone(&live),
         };
         let (started, control) = mpsc::sync_channel(1);
@@ -92,6 +111,7 @@ impl MqttServer {
             broker,
             addresses,
             live,
+            tls,
             control,
             thread,
         })
@@ -101,6 +121,14 @@ impl MqttServer {
     #[must_use]
     pub fn addresses(&self) -> &BoundAddresses {
         &self.addresses
+    }
+
+    /// What became of handshakes and certificates; `None` without a certificate. The function is good
+    /// for as long as anybody wants to ask.
+    #[must_use]
+    pub fn tls_stats(&self) -> impl Fn() -> Option<TlsStats> + Send + Sync + 'static {
+        let tls = self.tls.as_ref().map(|(tls, _)| Arc::clone(tls));
+        move || tls.as_ref().map(|tls| tls.stats())
     }
 
     /// Stops accepting, shuts the broker down (which emits every `TcpClean` at once), tells clients of
@@ -131,8 +159,9 @@ impl MqttServer {
 /// What the server's thread needs.
 struct Serving {
     config: Arc<MqttServerConfig>,
-    broker: Arc<Broker>,
-    sink: Arc<dyn StatusSink>,
+    parts: Parts,
+    refusal_log: Arc<RefusalLog>,
+    tls: Option<Arc<Tls>>,
     live: Arc<Live>,
 }
 
@@ -151,7 +180,7 @@ impl Serving {
             loop {
                 tokio::select! {
                     ended = &mut server => return ended,
-                    now = tick.tick() => self.broker.advance(now),
+                    now = tick.tick() => self.parts.broker.advance(now),
                 }
             }
         })
@@ -159,6 +188,7 @@ impl Serving {
 
     fn listen(&self, listening: Vec<Listening>) -> io::Result<Server> {
         let per_worker = self
+            .parts
             .broker
             .config()
             .connections_max
@@ -175,26 +205,48 @@ impl Serving {
         } in listening
         {
             let gate = Gate {
-                broker: Arc::clone(&self.broker),
-                sink: Arc::clone(&self.sink),
+                broker: Arc::clone(&self.parts.broker),
+                sink: Arc::clone(&self.parts.sink),
+                authenticator: Arc::clone(&self.parts.authenticator),
+                refusal_log: Arc::clone(&self.refusal_log),
                 config: Arc::clone(&self.config),
                 live: Arc::clone(&self.live),
                 kind,
                 address,
             };
-            let name = format!("{kind} {address}");
+            let name = format!("{} {address}", kind.as_str());
             let config = connection_config(&self.config);
-            builder = if kind == "ws" {
-                builder.listen(name, socket, config, async move |()| {
-                    let bytes_max = usize::try_from(gate.config.packet_bytes_max.get());
+            builder = match (kind, self.tls.clone()) {
+                (Kind::Tcp, _) => builder.listen(name, socket, config, async move |()| {
                     let mqtt = Pipeline::new((), mqtt(gate.clone()));
-                    websocket::service(mqtt.bind(), bytes_max.unwrap_or(usize::MAX))
-                })?
-            } else {
-                builder.listen(name, socket, config, async move |()| {
+                    fn_service(async move |io: Io| mqtt.call(io.boxed()).await)
+                })?,
+                (Kind::Ws, _) => builder.listen(name, socket, config, async move |()| {
                     let mqtt = Pipeline::new((), mqtt(gate.clone()));
-                    ntex::service::fn_service(async move |io: Io| mqtt.call(io.boxed()).await)
-                })?
+                    websocket::service(mqtt.bind(), gate.frame_bytes())
+                })?,
+                (Kind::Tls, Some(tls)) => {
+                    builder.listen(name, socket, config, async move |()| {
+                        let (tls, mqtt) = (Arc::clone(&tls), Pipeline::new((), mqtt(gate.clone())));
+                        fn_service(async move |io: Io| match tls.accept(io, kind).await {
+                            Some(io) => mqtt.call(io.boxed()).await,
+                            None => Ok(()),
+                        })
+                    })?
+                }
+                (Kind::Wss, Some(tls)) => {
+                    builder.listen(name, socket, config, async move |()| {
+                        let mqtt = Pipeline::new((), mqtt(gate.clone()));
+                        let http = websocket::service(mqtt.bind(), gate.frame_bytes());
+                        let (tls, http) = (Arc::clone(&tls), Pipeline::new((), http));
+                        fn_service(async move |io: Io| match tls.accept(io, kind).await {
+                            Some(io) => http.call(io).await,
+                            None => Ok(()),
+                        })
+                    })?
+                }
+                // `start` has refused it.
+                (Kind::Tls | Kind::Wss, None) => return Err(io::Error::other("no certificate")),
             };
         }
         Ok(builder.run())

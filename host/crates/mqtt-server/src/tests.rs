@@ -1,9 +1,11 @@
 //! A running server with a recording status sink, for tests with raw sockets.
 
+mod admission;
 mod ends;
 mod messages;
 mod refusals;
 mod stopping;
+mod tls;
 mod websockets;
 mod wire;
 
@@ -15,12 +17,13 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig};
 use domain::{
-    Admission, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, EventType, GroupId,
-    IncarnationId, RefuseConnectError, Sequence, StatusSink, SystemClock,
+    Admission, Authenticator, BoxFuture, ChannelFacts, ChannelTicket, CloseReason, ConnectAttempt,
+    EventType, GroupId, IncarnationId, Principal, RefuseAccessError, RefuseConnectError, Sequence,
+    StatusSink, SystemClock,
 };
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Anonymous, ClientIdPolicy, MqttServer, MqttServerConfig};
+use crate::{ClientIdPolicy, MqttServer, MqttServerConfig, Parts};
 
 /// Beyond it a test has failed. Nothing waits for it otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,8 +122,50 @@ impl StatusSink for RecordingSink {
     }
 }
 
+/// Lets everybody in, or nobody, and remembers who asked.
+#[derive(Debug, Default)]
+struct Doorman {
+    refuse: Mutex<Option<RefuseAccessError>>,
+    asked: Mutex<Vec<Asked>>,
+    /// True: it thinks.
+    is_held: tokio::sync::watch::Sender<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    client_id: String,
+    username: Option<Vec<u8>>,
+    password: Option<Vec<u8>>,
+    peer: SocketAddr,
+    listener: (&'static str, SocketAddr),
+}
+
+impl Authenticator for Doorman {
+    fn authenticate<'a>(
+        &'a self,
+        attempt: ConnectAttempt<'a>,
+    ) -> BoxFuture<'a, Result<Principal, RefuseAccessError>> {
+        self.asked.lock().push(Asked {
+            client_id: attempt.client_id.to_owned(),
+            username: attempt.username.map(<[u8]>::to_vec),
+            password: attempt.password.map(<[u8]>::to_vec),
+            peer: attempt.peer,
+            listener: (attempt.listener.kind, attempt.listener.address),
+        });
+        let mut is_held = self.is_held.subscribe();
+        Box::pin(async move {
+            is_held.wait_for(|is_held| !is_held).await.unwrap();
+            match *self.refuse.lock() {
+                Some(error) => Err(error),
+                None => Ok(Principal::anonymous()),
+            }
+        })
+    }
+}
+
 struct Host {
     sink: Arc<RecordingSink>,
+    doorman: Arc<Doorman>,
     broker: Arc<Broker>,
     server: Option<MqttServer>,
     runtime: tokio::runtime::Runtime,
@@ -134,6 +179,9 @@ fn config() -> MqttServerConfig {
     MqttServerConfig {
         tcp: vec![loopback()],
         ws: vec![loopback()],
+        tls: Vec::new(),
+        wss: Vec::new(),
+        certificate: None,
         workers: NonZeroUsize::new(2).unwrap(),
         packet_bytes_max: NonZeroU32::new(16 * 1024).unwrap(),
         payload_bytes_max: 8 * 1024,
@@ -141,7 +189,15 @@ fn config() -> MqttServerConfig {
         keep_alive_max: Duration::from_secs(480),
         client_ids: ClientIdPolicy::Any,
         connack_after_commit: false,
-        anonymous: Anonymous::Loopback,
+    }
+}
+
+fn parts(broker: &Arc<Broker>, sink: &Arc<RecordingSink>, doorman: &Arc<Doorman>) -> Parts {
+    Parts {
+        broker: Arc::clone(broker),
+        sink: Arc::clone(sink) as Arc<dyn StatusSink>,
+        authenticator: Arc::clone(doorman) as Arc<dyn Authenticator>,
+        clock: Arc::new(SystemClock),
     }
 }
 
@@ -160,14 +216,16 @@ impl Host {
             Arc::clone(&sink) as Arc<dyn StatusSink>,
             Arc::new(SystemClock),
         );
-        let as_sink = Arc::clone(&sink) as Arc<dyn StatusSink>;
-        let server = MqttServer::start(config, Arc::clone(&broker), as_sink).unwrap();
+        let doorman = Arc::<Doorman>::default();
+        let parts = parts(&broker, &sink, &doorman);
+        let server = MqttServer::start(config, parts).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .unwrap();
         Self {
             sink,
+            doorman,
             broker,
             server: Some(server),
             runtime,
@@ -180,6 +238,10 @@ impl Host {
 
     fn ws(&self) -> SocketAddr {
         self.server.as_ref().unwrap().addresses().ws[0]
+    }
+
+    fn parts(&self) -> Parts {
+        parts(&self.broker, &self.sink, &self.doorman)
     }
 
     fn shutdown(&mut self, grace: Duration) {

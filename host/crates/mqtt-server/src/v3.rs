@@ -11,21 +11,24 @@ use ntex_mqtt::v3::control::Subscribe;
 use ntex_mqtt::v3::{Connect, ConnectAck, ProtocolMessage, ProtocolMessageAck, Publish, Session};
 use ntex_mqtt::{Control, QoS};
 
-use crate::admission::{Admitted, Gate, Hello, Refusal, RefusalKind};
+use crate::admission::{Admitted, Gate, Hello};
 use crate::close_reason::{self, Fault};
 use crate::link::Link;
 use crate::packet;
 use crate::pump::Pump;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::server::MAX_IN_FLIGHT;
 use crate::writer::Writer;
 
 fn code(refusal: &Refusal) -> ConnectAckReason {
     match refusal.kind {
         RefusalKind::ClientId => ConnectAckReason::IdentifierRejected,
+        RefusalKind::Credentials => ConnectAckReason::BadUserNameOrPassword,
         RefusalKind::NotAuthorized | RefusalKind::WillTopic => ConnectAckReason::NotAuthorized,
-        RefusalKind::Quota | RefusalKind::Unavailable | RefusalKind::Busy => {
-            ConnectAckReason::ServiceUnavailable
-        }
+        RefusalKind::Throttled
+        | RefusalKind::Quota
+        | RefusalKind::Unavailable
+        | RefusalKind::Busy => ConnectAckReason::ServiceUnavailable,
     }
 }
 
@@ -41,6 +44,7 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
         version: MqttVersion::V311,
         peer: connect.io().query::<PeerAddr>().get().map(|peer| peer.0),
         username: packet.username.as_deref(),
+        password: packet.password.as_deref(),
         keep_alive_seconds: packet.keep_alive,
         clean_start: packet.clean_session,
         session_expiry_seconds: if packet.clean_session { 0 } else { u32::MAX },

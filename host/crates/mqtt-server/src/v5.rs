@@ -1,5 +1,6 @@
 //! The handlers of MQTT 5.
 
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use broker::{Published, RefusalReason, SubscribeError, SubscriptionOptions};
@@ -17,24 +18,36 @@ use ntex_mqtt::v5::{
 use ntex_mqtt::{Control, QoS, Reason};
 
 use crate::MqttServerConfig;
-use crate::admission::{Admitted, Gate, Hello, Refusal, RefusalKind};
+use crate::admission::{Admitted, Gate, Hello};
 use crate::close_reason::{self, Fault};
 use crate::link::Link;
 use crate::packet::{self, TopicAliases};
 use crate::pump::Pump;
+use crate::refusal::{Refusal, RefusalKind};
 use crate::server::MAX_IN_FLIGHT;
 use crate::writer::Writer;
+
+/// A CONNACK without its reason string: more than what is there, since the codec adds properties.
+const CONNACK_BYTES: usize = 64;
 
 fn refuse(connect: Connect, refusal: &Refusal) -> ConnectAck<Link> {
     let reason_code = match refusal.kind {
         RefusalKind::ClientId => ConnectAckReason::ClientIdentifierNotValid,
+        RefusalKind::Credentials => ConnectAckReason::BadUserNameOrPassword,
         RefusalKind::NotAuthorized => ConnectAckReason::NotAuthorized,
+        RefusalKind::Throttled => ConnectAckReason::ConnectionRateExceeded,
         RefusalKind::Quota => ConnectAckReason::QuotaExceeded,
         RefusalKind::Unavailable => ConnectAckReason::ServerUnavailable,
         RefusalKind::Busy => ConnectAckReason::ServerBusy,
         RefusalKind::WillTopic => ConnectAckReason::TopicNameInvalid,
     };
-    let reason_string = Some(ByteString::from(refusal.text.as_str()));
+    // A client may have little room for words; the code comes in any case.
+    let room = connect
+        .packet()
+        .max_packet_size
+        .map_or(u32::MAX, NonZeroU32::get);
+    let has_room = u32::try_from(refusal.text.len() + CONNACK_BYTES).is_ok_and(|size| size <= room);
+    let reason_string = has_room.then(|| ByteString::from(refusal.text.as_str()));
     connect.fail_with(codec::ConnectAck {
         reason_code,
         reason_string,
@@ -55,6 +68,7 @@ pub(crate) async fn connect(gate: Rc<Gate>, connect: Connect) -> Result<ConnectA
         version: MqttVersion::V5,
         peer: connect.io().query::<PeerAddr>().get().map(|peer| peer.0),
         username: packet.username.as_deref(),
+        password: packet.password.as_deref(),
         keep_alive_seconds: packet.keep_alive,
         clean_start: packet.clean_start,
         session_expiry_seconds: packet.session_expiry_interval_secs,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use access::CredentialTable;
 use domain::{InstanceId, MessageSender};
 use plugin_runtime::{CodeConfig, RuntimeConfig};
 
@@ -75,8 +76,12 @@ pub struct PipelineConfig {
     pub runtime: RuntimeConfig,
     /// Its compiler and where compiled code is kept.
     pub code: CodeConfig,
+    /// Where MQTT authentication reads users and access keys; the stored ones are put in.
+    pub credentials: Arc<CredentialTable>,
     /// Plugins that come with the host.
     pub built_in: Vec<BuiltInPlugin>,
+    /// The folder whose `NAME.wasm` become versions of plugins, if there is to be one.
+    pub plugin_folder: Option<PathBuf>,
     /// Whether an unknown group appears by itself.
     pub is_group_auto_create: bool,
     /// Rules of all types together.

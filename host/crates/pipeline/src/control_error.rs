@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Of a longer message the log has only the beginning, bytes; the API has all of it.
+const BRIEF_BYTES_MAX: usize = 500;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $kind:ident;)*) => {
         /// The code of a refused change; part of the API.
@@ -11,6 +14,9 @@ macro_rules! codes {
         }
 
         impl ControlCode {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
             /// The code in the API.
             #[must_use]
             pub fn as_str(self) -> &'static str {
@@ -52,10 +58,24 @@ codes! {
     InvalidPluginName = "invalid_plugin_name", Invalid;
     /// The group has a status rule already.
     GroupHasRule = "group_has_rule", Conflict;
+    /// The MQTT topic has a data rule of this direction already.
+    TopicHasRule = "topic_has_rule", Conflict;
     /// There is a rule with this id already.
     RuleExists = "rule_exists", Conflict;
     /// As many rules as are allowed.
     TooManyRules = "too_many_rules", Conflict;
+    /// Data rules are kept and not carried out.
+    DataRuleHeld = "data_rule_held", Invalid;
+    /// The rule comes from a file of the folder of rules.
+    ManagedByFile = "managed_by_file", Conflict;
+    /// The rule never had this revision, or it is too old to be kept.
+    RevisionNotFound = "revision_not_found", NotFound;
+    /// As many readers of live events as there may be.
+    TooManyReaders = "too_many_readers", Conflict;
+    /// The rule has no such sampled event.
+    SampleNotFound = "sample_not_found", NotFound;
+    /// The event of a dry run cannot be.
+    InvalidEvent = "invalid_event", Invalid;
     /// No such rule.
     RuleNotFound = "rule_not_found", NotFound;
     /// No such plugin.
@@ -64,6 +84,12 @@ codes! {
     UnknownPlugin = "unknown_plugin", Invalid;
     /// A rule uses the plugin.
     PluginInUse = "plugin_in_use", Conflict;
+    /// The plugin has no such version.
+    PluginVersionNotFound = "plugin_version_not_found", NotFound;
+    /// There is no earlier good version to go back to.
+    NoEarlierVersion = "no_earlier_version", Conflict;
+    /// The rule's version is not chosen by the plugin's uploads, so it cannot be rolled back.
+    RollbackImpossible = "rollback_impossible", Conflict;
     /// The plugin came with the host and cannot be deleted.
     PluginBuiltIn = "plugin_built_in", Conflict;
     /// The bytes are larger than a component may be.
@@ -86,6 +112,8 @@ codes! {
     UnknownGroup = "unknown_group", Invalid;
     /// The destination names an instance that is not configured.
     UnknownInstance = "unknown_instance", Invalid;
+    /// The instance's servers do not list topics.
+    TopicsNotListed = "topics_not_listed", Invalid;
     /// The topic does not exist and is not to be created.
     TopicNotFound = "topic_not_found", Invalid;
     /// No name server answered.
@@ -110,6 +138,40 @@ codes! {
     OnlyQueue = "only_queue", Conflict;
     /// The rule does not know its queues yet, or its slots have not left in time.
     QueueBusy = "queue_busy", Conflict;
+    /// A user name that is none.
+    InvalidUserName = "invalid_user_name", Invalid;
+    /// The id of an access key that is none.
+    InvalidAccessKeyId = "invalid_access_key_id", Invalid;
+    /// The name of a token that is none, or is reserved.
+    InvalidTokenName = "invalid_token_name", Invalid;
+    /// A password or secret that is none.
+    InvalidSecret = "invalid_secret", Invalid;
+    /// There is no such use of an access key.
+    InvalidUse = "invalid_use", Invalid;
+    /// There is no such role.
+    InvalidRole = "invalid_role", Invalid;
+    /// A token that would have expired already.
+    InvalidExpiry = "invalid_expiry", Invalid;
+    /// There is such a user already.
+    UserExists = "user_exists", Conflict;
+    /// There is such an access key already.
+    AccessKeyExists = "access_key_exists", Conflict;
+    /// There is such a token already.
+    TokenExists = "token_exists", Conflict;
+    /// As many users as there may be.
+    TooManyUsers = "too_many_users", Conflict;
+    /// As many access keys as there may be.
+    TooManyAccessKeys = "too_many_access_keys", Conflict;
+    /// As many tokens as there may be.
+    TooManyTokens = "too_many_tokens", Conflict;
+    /// No such user.
+    UserNotFound = "user_not_found", NotFound;
+    /// No such access key.
+    AccessKeyNotFound = "access_key_not_found", NotFound;
+    /// No such token.
+    TokenNotFound = "token_not_found", NotFound;
+    /// A password could not be hashed.
+    HashFailed = "hash_failed", Internal;
     /// The store failed.
     StoreFailed = "store_failed", Internal;
 }
@@ -131,6 +193,12 @@ impl ControlError {
             code,
             message: message.into(),
         }
+    }
+
+    /// The beginning of the message, for one line of the log: it may hold what a plugin said.
+    pub(crate) fn brief(&self) -> &str {
+        let end = self.message.floor_char_boundary(BRIEF_BYTES_MAX);
+        self.message.get(..end).unwrap_or(&self.message)
     }
 }
 

@@ -5,12 +5,16 @@ use plugin_runtime::{CompilePluginError, FailedCase, InspectPluginError, Prepare
 
 use crate::control_error::{ControlCode, ControlError};
 
+/// Of what a plugin says.
+const MESSAGE_CHARS_MAX: usize = 3000;
+const CORRECT_CASE: &str = "correct the plugin or the case, see `rulemill plugin test`";
+
 pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> ControlError {
     let chain = ErrorChain(error).to_string();
     tracing::error!(error = %chain, "store failed");
     ControlError::new(
         ControlCode::StoreFailed,
-        format!("the store failed: {chain}"),
+        format!("the store failed: {chain}; see the host's log and its disk"),
     )
 }
 
@@ -44,20 +48,40 @@ pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
 }
 
 pub(crate) fn own_case(plugin: &PluginName, error: &FailedCase) -> ControlError {
+    let text = one_line(&error.to_string());
     ControlError::new(
         ControlCode::CanaryFailed,
-        format!("plugin {plugin}: {error}; see `rulemill plugin test`"),
+        format!("plugin {plugin}: {text}; {CORRECT_CASE}"),
     )
 }
 
+/// The same of a component that has no name yet.
+pub(crate) fn staged_case(error: &FailedCase) -> ControlError {
+    let text = one_line(&error.to_string());
+    ControlError::new(ControlCode::CanaryFailed, format!("{text}; {CORRECT_CASE}"))
+}
+
 pub(crate) fn prepare(plugin: &PluginName, error: &PrepareMapperError) -> ControlError {
-    let chain = ErrorChain(error).to_string();
+    let chain = one_line(&ErrorChain(error).to_string());
     let code = match error {
         PrepareMapperError::ConfigRefused { .. } => ControlCode::ConfigRefused,
         PrepareMapperError::LimitTooHigh { .. } => ControlCode::InvalidRule,
         PrepareMapperError::CanaryFailed { .. } => ControlCode::CanaryFailed,
     };
     ControlError::new(code, format!("plugin {plugin}: {chain}"))
+}
+
+/// A message of one line that can be read: what a plugin says may have line breaks, and any length.
+fn one_line(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .take(MESSAGE_CHARS_MAX)
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
+    if line.len() < text.len() {
+        line.push('…');
+    }
+    line
 }
 
 pub(crate) fn route(error: &RouteError) -> ControlError {
@@ -69,9 +93,12 @@ pub(crate) fn route(error: &RouteError) -> ControlError {
                  instance, or save the rule all the same with force=true (--force)"
             ),
         ),
-        RouteError::NoWritableQueue { .. } => {
-            ControlError::new(ControlCode::TopicNotFound, error.to_string())
-        }
+        RouteError::NoWritableQueue { .. } => ControlError::new(
+            ControlCode::TopicNotFound,
+            format!(
+                "{error}; make one writable, or save the rule all the same with force=true (--force)"
+            ),
+        ),
         RouteError::Unreachable { .. } => ControlError::new(
             ControlCode::RocketmqUnreachable,
             format!(
@@ -88,9 +115,15 @@ pub(crate) fn route(error: &RouteError) -> ControlError {
 }
 
 pub(crate) fn create_topic(error: &CreateTopicError) -> ControlError {
-    let code = match error {
-        CreateTopicError::Unreachable { .. } => ControlCode::RocketmqUnreachable,
-        CreateTopicError::Refused { .. } => ControlCode::RocketmqDenied,
+    let (code, remedy) = match error {
+        CreateTopicError::Unreachable { .. } => (
+            ControlCode::RocketmqUnreachable,
+            "start it or correct name-servers",
+        ),
+        CreateTopicError::Refused { .. } => (
+            ControlCode::RocketmqDenied,
+            "create the topic in RocketMQ, or check the access key of the instance",
+        ),
     };
-    ControlError::new(code, error.to_string())
+    ControlError::new(code, format!("{error}; {remedy}"))
 }

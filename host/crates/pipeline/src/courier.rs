@@ -8,6 +8,7 @@ mod context;
 mod delivery;
 mod gate;
 mod mapping;
+mod notes;
 mod parking;
 mod plan;
 mod retired;

@@ -60,9 +60,11 @@ fn watch_clock(control: &Control) {
 
 async fn clear(control: &Control) {
     let mut idle = BTreeSet::new();
+    control.make_earlier_ready().await;
     loop {
         tokio::time::sleep(INTERVAL).await;
         control.expire_old().await;
+        control.note_proven().await;
         // Logged where it fails; the next round tries again.
         drop(control.discard_unwanted().await);
         // What was idle twice has no CONNECT on its way that saw the rules before a change.

@@ -7,22 +7,30 @@ pub mod control;
 
 mod backoff;
 mod clock_watch;
+mod components;
 mod config;
 mod control_error;
 mod control_errors;
 mod courier;
 mod couriers;
 mod feed;
+mod generations;
 mod groups;
 mod health;
 mod housekeeping;
 mod intent;
+mod live;
 mod metrics;
 mod pipeline;
+mod plugin_folder;
 mod recorder;
 mod refusals;
 mod reloader;
+mod rollback;
 mod rule_set;
+mod samples;
+mod stamp;
+mod track_record;
 mod view;
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 pub(crate) use exposition::{Snapshot, TypeCounts};
 
+use crate::plugin_folder::FolderOutcome;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabel {
     rule_id: String,
@@ -51,11 +53,13 @@ pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     calls: Family<RuleLabel, Histogram, fn() -> Histogram>,
     faults: Family<FaultLabels, Counter>,
+    stand_ins: Family<RuleLabel, Counter>,
     deliveries: Family<RuleLabel, Histogram, fn() -> Histogram>,
     commits: Histogram,
     sends: Family<SendLabels, Counter>,
     send_times: Family<InstanceLabel, Histogram, fn() -> Histogram>,
     swaps: Family<OutcomeLabel, Counter>,
+    watched_files: Family<OutcomeLabel, Counter>,
     pub(crate) clock_steps: Counter,
     pub(crate) courier_restarts: Counter,
 }
@@ -88,8 +92,10 @@ impl Metrics {
         let calls = Family::new_with_constructor(call_buckets as fn() -> Histogram);
         let deliveries = Family::new_with_constructor(delivery_buckets as fn() -> Histogram);
         let faults = Family::default();
+        let stand_ins = Family::default();
         let sends = Family::default();
         let swaps = Family::default();
+        let watched_files = Family::default();
         let commits = stage_buckets();
         let send_times = Family::new_with_constructor(stage_buckets as fn() -> Histogram);
         let clock_steps = Counter::default();
@@ -101,6 +107,11 @@ impl Metrics {
             calls.clone(),
         );
         registry.register("mapper_faults", "Faults of plugins", faults.clone());
+        registry.register(
+            "mapper_stand_ins",
+            "Events that an earlier plugin version mapped, since the present one failed on them",
+            stand_ins.clone(),
+        );
         registry.register(
             "event_delivery_seconds",
             "From the event to its storage by RocketMQ",
@@ -128,6 +139,11 @@ impl Metrics {
         );
         registry.register("plugin_swaps", "Mappers that took over", swaps.clone());
         registry.register(
+            "plugin_watch_files",
+            "What became of files in the watched plugin folder",
+            watched_files.clone(),
+        );
+        registry.register(
             "courier_restarts",
             "Couriers that were restarted after a panic",
             courier_restarts.clone(),
@@ -136,11 +152,13 @@ impl Metrics {
             registry: Mutex::new(registry),
             calls,
             faults,
+            stand_ins,
             deliveries,
             commits,
             sends,
             send_times,
             swaps,
+            watched_files,
             clock_steps,
             courier_restarts,
         }
@@ -163,6 +181,12 @@ impl Metrics {
                 fault,
             })
             .inc();
+    }
+
+    /// An earlier version of the plugin mapped an event.
+    pub(crate) fn stood_in(&self, rule_id: &RuleId) {
+        let rule_id = rule_id.to_string();
+        self.stand_ins.get_or_create(&RuleLabel { rule_id }).inc();
     }
 
     /// The ages of the events of one batch: the rule is looked up once for all of them.
@@ -205,6 +229,18 @@ impl Metrics {
 
     pub(crate) fn swapped(&self, outcome: &'static str) {
         self.swaps.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Something became of a file in the watched plugin folder.
+    pub(crate) fn watched(&self, outcome: FolderOutcome) {
+        self.watched_outcome(outcome).inc();
+    }
+
+    /// That such files are counted, even if there is none yet.
+    pub(crate) fn watched_outcome(&self, outcome: FolderOutcome) -> Counter {
+        let outcome = outcome.as_str();
+        let label = OutcomeLabel { outcome };
+        self.watched_files.get_or_create(&label).clone()
     }
 
     /// Everything as OpenMetrics text without its last line `# EOF`, since others add theirs;

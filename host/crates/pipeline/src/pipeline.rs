@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::{Clock, ErrorChain, GroupId};
 use plugin_runtime::{PluginRuntime, StartRuntimeError};
 use store::{MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig, RecoveredOutbox};
@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock_watch::ClockWatch;
+use crate::components::StagedComponents;
 use crate::config::{OutboxLimits, PipelineConfig};
-use crate::control::{Baseline, Control};
+use crate::control::{AccessControl, Baseline, Control};
 use crate::control_error::ControlError;
 use crate::control_errors;
 use crate::couriers::Couriers;
@@ -21,10 +22,14 @@ use crate::feed::Feeds;
 use crate::groups::Groups;
 use crate::housekeeping;
 use crate::intent::Intent;
+use crate::live::LiveFeed;
 use crate::metrics::Metrics;
+use crate::plugin_folder;
 use crate::recorder::{ObservedCounts, Recorder};
-use crate::reloader::Reloader;
+use crate::reloader::{Earlier, Reloader};
+use crate::rollback;
 use crate::rule_set::RuleSetCell;
+use crate::samples::Samples;
 
 /// Why the pipeline did not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,17 +92,34 @@ impl Pipeline {
         ));
         let intent = Intent::read(&meta)
             .map_err(|error| OpenPipelineError::Load(control_errors::store(&error)))?;
+        let access = AccessControl::open(
+            Arc::clone(&meta),
+            Arc::clone(&clock),
+            Arc::clone(&config.credentials),
+        );
+        let access = Arc::new(access.map_err(OpenPipelineError::Load)?);
+        let samples = Arc::new(Samples::default());
+        let (rollbacks, rollback_requests) = mpsc::channel(rollback::REQUESTS_MAX);
         let control = Arc::new(Control {
             baseline: Baseline::new(&intent, &opened.outbox.all_counts()),
             outbox_limits: opened.limits,
             clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
-            reloader: Arc::new(Reloader::new(Arc::clone(&meta), Arc::clone(&runtime))),
+            reloader: Arc::new(Reloader::new(
+                Arc::clone(&meta),
+                Arc::clone(&runtime),
+                Arc::clone(&samples),
+            )),
+            samples,
+            rollbacks,
+            components: StagedComponents::default(),
+            access,
             meta,
             outbox: opened.outbox,
             runtime,
             rule_set,
             known_groups: groups,
             feeds: opened.feeds,
+            live: opened.live,
             couriers: Arc::new(Couriers::new()),
             metrics: opened.metrics,
             observed: opened.observed,
@@ -106,20 +128,33 @@ impl Pipeline {
             delivery: config.delivery,
             rules_max: config.rules_max,
             intent: ArcSwap::default(),
+            plugin_folder: ArcSwapOption::empty(),
             change: tokio::sync::Mutex::new(()),
         });
         control
             .store_built_in(&config.built_in)
             .await
             .map_err(OpenPipelineError::Load)?;
-        control.reload().await.map_err(OpenPipelineError::Load)?;
+        control
+            .reload_with(Earlier::Later)
+            .await
+            .map_err(OpenPipelineError::Load)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(store_groups(
             Arc::clone(&control),
             new_groups,
             shutdown.clone(),
         ));
+        tasks.spawn(rollback::serve(
+            Arc::clone(&control),
+            rollback_requests,
+            shutdown.clone(),
+        ));
         housekeeping::start(&tasks, &control, &shutdown);
+        if let Some(folder) = config.plugin_folder {
+            let bytes_max = config.runtime.component_bytes_max;
+            plugin_folder::start(&tasks, &control, folder, bytes_max, &shutdown);
+        }
         let recovered_channels = opened.recovered.closed_channels;
         Ok(Self {
             recorder,
@@ -164,6 +199,7 @@ struct OpenedOutbox {
     feeds: Arc<Feeds>,
     observed: Arc<ObservedCounts>,
     metrics: Arc<Metrics>,
+    live: Arc<LiveFeed>,
 }
 
 impl OpenedOutbox {
@@ -176,22 +212,27 @@ impl OpenedOutbox {
         let feeds = Arc::new(Feeds::default());
         let observed = Arc::new(ObservedCounts::default());
         let metrics = Arc::new(Metrics::new());
+        let live = Arc::new(LiveFeed::default());
         let listeners = (
             Arc::clone(&metrics),
             Arc::clone(&observed),
             Arc::clone(&feeds),
+            Arc::clone(&live),
         );
         let (outbox, recovered) = Outbox::open(
             config,
             Arc::clone(clock),
             Box::new(move |events| {
-                let (metrics, observed, feeds) = &listeners;
+                let (metrics, observed, feeds, live) = &listeners;
                 metrics.committed(events);
                 observed.committed(events);
                 feeds.committed(events);
+                live.committed(events);
             }),
         )
         .map_err(OpenPipelineError::Outbox)?;
+        let unmatched = Arc::clone(&live);
+        outbox.watch_unmatched(Box::new(move |event| unmatched.unmatched(event)));
         Ok(Self {
             outbox,
             recovered,
@@ -199,6 +240,7 @@ impl OpenedOutbox {
             feeds,
             observed,
             metrics,
+            live,
         })
     }
 }

@@ -8,12 +8,16 @@ use domain::{GroupId, IncarnationId, Mapped, Ordering, PluginDigest, RuleId};
 use plugin_runtime::Mapper;
 use tokio::sync::watch;
 
-/// A plugin that is ready to map for one rule.
+use crate::track_record::TrackRecord;
+
+/// One generation: a version of a plugin that is ready to map for one rule.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedMapper {
     pub(crate) mapper: Arc<Mapper>,
     pub(crate) version: u32,
     pub(crate) digest: PluginDigest,
+    /// How it does.
+    pub(crate) track: Arc<TrackRecord>,
 }
 
 /// One incarnation as couriers see it.
@@ -26,6 +30,9 @@ pub(crate) struct ActiveIncarnation {
     pub(crate) ordering: Ordering,
     /// Why there is no mapper, if there is none: then the courier waits.
     pub(crate) mapper: Result<LoadedMapper, String>,
+    /// Earlier generations, kept ready: they are asked before an event counts as one that no version
+    /// can map. Two at most.
+    pub(crate) earlier: Vec<LoadedMapper>,
     /// The built-in mapping, if the rule wants it after a fault.
     pub(crate) fallback: Option<LoadedMapper>,
     /// Counts the mappers that it has had since start.

@@ -3,6 +3,8 @@
 mod accounting;
 mod dead_letters;
 mod housekeeping;
+mod plugin_versions;
+mod pushing;
 mod refusals;
 
 use std::collections::HashMap;
@@ -13,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    ChannelFacts, ChannelId, ChannelTicket, ClientId, Clock, CloseReason, Destination, EventType,
-    GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, MqttVersion, OnActivate, OnFault,
-    OnReject, Ordering, PluginName, RefuseConnectError, Rule, RuleDraft, RuleId, RuleType,
-    Sequence, Slot, StatusSink, SystemClock, TopicName, VersionSelector,
+    AnyRule, ChannelFacts, ChannelId, ChannelTicket, ClientId, Clock, CloseReason, Destination,
+    EventType, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, MqttVersion, OnActivate,
+    OnFault, OnReject, Ordering, PluginName, RefuseConnectError, Rule, RuleDraft, RuleId, Sequence,
+    Slot, StatusSink, SystemClock, TopicName, VersionSelector,
 };
 use plugin_runtime::{CodeConfig, RuntimeConfig};
 use store::{IncarnationRecord, MetaStore, Outcome, PendingEvent, Settlement};
@@ -44,7 +46,7 @@ impl std::ops::Deref for Host {
     }
 }
 
-fn config(data_dir: &Path) -> PipelineConfig {
+pub(crate) fn config(data_dir: &Path) -> PipelineConfig {
     PipelineConfig {
         data_dir: data_dir.to_owned(),
         commit_interval: Duration::from_millis(1),
@@ -70,7 +72,9 @@ fn config(data_dir: &Path) -> PipelineConfig {
             instance: "instance".into(),
         },
         code: CodeConfig::default(),
+        credentials: std::sync::Arc::default(),
         built_in: Vec::new(),
+        plugin_folder: None,
         is_group_auto_create: true,
         rules_max: 100,
     }
@@ -207,7 +211,6 @@ fn draft(number: u32) -> RuleDraft {
         rule_id: rule_id(number),
         description: String::new(),
         enabled: true,
-        rule_type: RuleType::ClientStatusNotification,
         group_id: GroupId::parse(&format!("GID_rule{number}")).unwrap(),
         destination: Destination {
             instance_id: InstanceId::parse("none").unwrap(),
@@ -247,13 +250,13 @@ fn put_rule(meta: &MetaStore, number: u32) {
         let revision = tx.next_revision()?;
         let incarnation = tx.next_incarnation()?;
         tx.put_incarnation(&record(number, incarnation))?;
-        tx.put_rule(&Rule {
+        tx.put_rule(&AnyRule::Status(Rule {
             draft: draft(number),
             revision,
             incarnation,
             created_at_ms: 0,
             updated_at_ms: 0,
-        })
+        }))
     });
     written.unwrap();
 }

@@ -1,8 +1,40 @@
 //! What the control side shows: rules with their state, plugins, groups, the whole host.
 
-use domain::{GroupId, PluginDigest, PluginName, Rule, RuleId};
+use domain::{Actor, AnyRule, GroupId, PluginDigest, PluginName, RuleId};
+use plugin_runtime::MapperUsage;
+use store::WithdrawnVersion;
 
 use crate::health::Health;
+
+/// What the present generation of a rule's plugin did since it was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapperView {
+    /// Events that the plugin was called for; each try counts.
+    pub calls: u64,
+    /// Calls that ended in a fault.
+    pub faults: u64,
+    /// Time on mapper threads, nanoseconds, starts of instances included.
+    pub busy_ns: u64,
+    /// Instances that were started.
+    pub instances: u64,
+    /// The plugin's own counters, by name; at most 32.
+    pub counters: Vec<(String, u64)>,
+    /// Additions to counters beyond the limit of names.
+    pub counters_dropped: u64,
+}
+
+impl From<MapperUsage> for MapperView {
+    fn from(usage: MapperUsage) -> Self {
+        Self {
+            calls: usage.calls,
+            faults: usage.faults,
+            busy_ns: usage.busy_ns,
+            instances: usage.instances,
+            counters: usage.counters,
+            counters_dropped: usage.counters_dropped,
+        }
+    }
+}
 
 /// The live state of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,17 +51,21 @@ pub struct RuleState {
     pub plugin_digest: Option<PluginDigest>,
     /// Counts the swaps of the rule's mapper since start.
     pub generation: u64,
+    /// What the mapper did, if the plugin is loaded.
+    pub mapper: Option<MapperView>,
 }
 
 /// A rule and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleView {
     /// Stored intent.
-    pub rule: Rule,
+    pub rule: AnyRule,
     /// What is true now.
     pub state: RuleState,
     /// What the user should know of the last change, such as a missing topic that was forced.
     pub warnings: Vec<String>,
+    /// The file of the folder of rules that it comes from, if it comes from one.
+    pub managed_by: Option<String>,
 }
 
 /// One version of a plugin.
@@ -49,6 +85,12 @@ pub struct PluginVersionView {
     pub imports: Vec<String>,
     /// When it was uploaded, UNIX milliseconds.
     pub created_at_ms: u64,
+    /// Who uploaded it.
+    pub created_by: Actor,
+    /// The rules that it maps for, sorted.
+    pub active_for: Vec<RuleId>,
+    /// The rules that went back from it, sorted, and how.
+    pub withdrawn_for: Vec<(RuleId, WithdrawnVersion)>,
     /// Whether it came with the host.
     pub is_built_in: bool,
 }

@@ -1,6 +1,7 @@
-//! Linear memory: a cap per instance and one budget for all of them.
+//! Memory of instances: a cap for each and one budget for all of them.
 //!
-//! A growth beyond either is a trap, not a failed `memory.grow`: most language runtimes abort on the
+//! Counted are linear memories, tables, and what an instance with uncommonly many parts takes on the
+//! host's side. A growth beyond either is a trap, not a failed `memory.grow`: most language runtimes abort on the
 //! latter without saying why. What an instance holds goes back when its store is dropped.
 
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use wasmtime::ResourceLimiter;
 
 use crate::fault::MemoryScope;
 
-/// More than any language runtime was seen to use (Rust, Python, JavaScript).
-const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// What an element of a table takes: a pointer.
+const TABLE_ELEMENT_BYTES: u64 = 8;
 const INSTANCES_MAX: usize = 100;
 const TABLES_MAX: usize = 50;
 const MEMORIES_MAX: usize = 10;
@@ -51,7 +52,7 @@ impl MemoryBudget {
 
 /// A growth that was not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("linear memory of {bytes} bytes is over the limit of {bytes_max}")]
+#[error("memory of {bytes} bytes is over the limit of {bytes_max}")]
 pub(crate) struct MemoryRefused {
     /// What it would have been.
     pub(crate) bytes: u64,
@@ -82,7 +83,12 @@ impl MemoryLimiter {
         }
     }
 
-    /// Linear memory of the instance, bytes.
+    /// Counts what the instance takes from its beginning to its end.
+    pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), MemoryRefused> {
+        self.grow(bytes)
+    }
+
+    /// Memory of the instance, bytes.
     pub(crate) fn held(&self) -> u64 {
         self.held
     }
@@ -90,6 +96,24 @@ impl MemoryLimiter {
     /// Why the instance was stopped, if it was for its memory.
     pub(crate) fn refused(&self) -> Option<MemoryRefused> {
         self.refused
+    }
+
+    /// Answers the engine: a refused growth stops the call.
+    fn judge(&mut self, growth: u64) -> wasmtime::Result<bool> {
+        match self.grow(growth) {
+            Ok(()) => Ok(true),
+            Err(refused) => {
+                self.refused = Some(refused);
+                Err(wasmtime::Error::new(refused))
+            }
+        }
+    }
+
+    /// The growth was allowed, but did not happen: the module's own maximum or the system.
+    fn give_back(&mut self) {
+        self.held = self.held.saturating_sub(self.last_growth);
+        self.budget.release(self.last_growth);
+        self.last_growth = 0;
     }
 
     fn grow(&mut self, growth: u64) -> Result<(), MemoryRefused> {
@@ -128,30 +152,27 @@ impl ResourceLimiter for MemoryLimiter {
     ) -> wasmtime::Result<bool> {
         // No machine has a usize of more than 64 bits.
         let growth = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
-        match self.grow(growth) {
-            Ok(()) => Ok(true),
-            Err(refused) => {
-                self.refused = Some(refused);
-                Err(wasmtime::Error::new(refused))
-            }
-        }
+        self.judge(growth)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // The growth was allowed, but did not happen: the module's own maximum or the system.
-        self.held = self.held.saturating_sub(self.last_growth);
-        self.budget.release(self.last_growth);
-        self.last_growth = 0;
+        self.give_back();
         Ok(())
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let elements = u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX);
+        self.judge(elements.saturating_mul(TABLE_ELEMENT_BYTES))
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
     }
 
     fn instances(&self) -> usize {

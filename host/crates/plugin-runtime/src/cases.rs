@@ -27,6 +27,8 @@ pub use section::{EditSectionError, with_cases};
 
 /// Cases of one plugin.
 pub const CASES_MAX: usize = 200;
+/// All own cases of a plugin: an upload holds up others for as long.
+const CASES_TIME_MAX: Duration = Duration::from_secs(30);
 /// All cases of a plugin as they are stored in it, bytes.
 pub const CASES_BYTES_MAX: usize = 1 << 20;
 
@@ -181,11 +183,18 @@ impl PluginRuntime {
     ///
     /// Names the first one that does not hold.
     pub fn run_own_cases(&self, plugin: &Arc<CompiledPlugin>) -> Result<usize, FailedCase> {
+        let started = tokio::time::Instant::now();
         for case in &plugin.cases {
             let failed = |detail| FailedCase {
                 name: case.name.clone(),
                 detail,
             };
+            if started.elapsed() >= CASES_TIME_MAX {
+                return Err(failed(format!(
+                    "the cases before it took {} s, the most that all together may; make init faster, or have fewer cases",
+                    CASES_TIME_MAX.as_secs()
+                )));
+            }
             let report = self
                 .run_case(plugin, case, MappingLimits::default())
                 .map_err(|error| failed(domain::ErrorChain(&error).to_string()))?;

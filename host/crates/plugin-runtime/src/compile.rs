@@ -5,9 +5,11 @@ use std::sync::Arc;
 use domain::PluginDigest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Instance};
 
+use crate::bindings::exports::rulemill::rule::{lifecycle, status_mapper};
 use crate::bindings::{StatusRule, StatusRulePre};
+use crate::budget::MemoryRefused;
 use crate::cases;
 use crate::compiler::{CompileCodeError, Compiler};
 use crate::config::MEMORY_BYTES_MAX;
@@ -15,7 +17,11 @@ use crate::engine::Core;
 use crate::guest_channel::GuestChannel;
 use crate::inspect::{self, InspectPluginError};
 use crate::mapper::CompiledPlugin;
+use crate::plain_text::plain;
 use crate::sandbox::{self, HostState, StoreSpec};
+
+/// What the engine says of a component is cut to this many bytes: it quotes the component's names.
+const DETAIL_BYTES_MAX: usize = 1024;
 
 /// Why bytes did not become a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +30,10 @@ pub enum CompilePluginError {
     #[error(transparent)]
     Inspect(#[from] InspectPluginError),
     /// The compiler refused them.
-    #[error("the component does not compile: {detail}")]
+    #[error(
+        "the component does not compile: {detail}; build it for wasm32-wasip2 with the defaults of the tools: without \
+         threads, 64-bit memory, exceptions and garbage collection"
+    )]
     Compile {
         /// What the compiler said.
         detail: String,
@@ -36,13 +45,16 @@ pub enum CompilePluginError {
         detail: String,
     },
     /// It takes more time or memory to compile than a component may.
-    #[error("{detail}; make it smaller, or raise the limits of the compiler")]
+    #[error("{detail}")]
     TooExpensive {
-        /// Which limit.
+        /// Which limit, and what to do.
         detail: String,
     },
     /// The compiler could not be run: no fault of the component.
-    #[error("the compiler failed: {detail}")]
+    #[error(
+        "the compiler could not do its work, which is no fault of the component: {detail}; see that the host may start \
+         processes and has memory, then push it again"
+    )]
     CompilerFailed {
         /// What failed.
         detail: String,
@@ -69,19 +81,38 @@ pub(crate) fn compile(core: &Core, bytes: &[u8]) -> Result<CompiledPlugin, Compi
         cases::read_cases(bytes).map_err(|detail| CompilePluginError::BadCases { detail })?;
     let component = component(core, bytes)?;
     let differs = |error: wasmtime::Error| InspectPluginError::UnsupportedContract {
-        missing: format!("{error:#}"),
+        missing: plain(&format!("{error:#}"), DETAIL_BYTES_MAX),
     };
     let linked = core.linker.instantiate_pre(&component).map_err(differs)?;
     let pre = StatusRulePre::new(linked).map_err(differs)?;
-    let mut store = trial_store(core);
+    let Ok(mut store) = trial_store(core, facts.overhead_bytes) else {
+        // The canary says so, too.
+        return Ok(CompiledPlugin { facts, pre, cases });
+    };
     let _ticking = core.ticker.begin();
     sandbox::begin_call(&mut store, core.config.init_deadline, 0);
     // The types of exported functions are compared with an instance only. If it does not even
     // start, the canary says why, with the rule's own limits.
     if let Ok(instance) = pre.instance_pre().instantiate(&mut store) {
-        StatusRule::new(&mut store, &instance).map_err(differs)?;
+        compare_types(&pre, &mut store, &instance).map_err(differs)?;
     }
     Ok(CompiledPlugin { facts, pre, cases })
+}
+
+/// Names the function whose type is not the contract's, which the whole's own comparison does not.
+fn compare_types(
+    pre: &StatusRulePre<HostState>,
+    store: &mut Store<HostState>,
+    instance: &Instance,
+) -> wasmtime::Result<()> {
+    let pre = pre.instance_pre();
+    lifecycle::GuestIndices::new(pre)?
+        .load(&mut *store, instance)
+        .map_err(|error| error.context("init has another type"))?;
+    status_mapper::GuestIndices::new(pre)?
+        .load(&mut *store, instance)
+        .map_err(|error| error.context("map-event has another type"))?;
+    StatusRule::new(store, instance).map(drop)
 }
 
 /// The machine code of `bytes`: from the cache, or from the compiler and then into the cache.
@@ -117,7 +148,8 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
     Ok(component)
 }
 
-fn refused(detail: String) -> CompilePluginError {
+fn refused(detail: impl AsRef<str>) -> CompilePluginError {
+    let detail = plain(detail.as_ref(), DETAIL_BYTES_MAX);
     CompilePluginError::Compile { detail }
 }
 
@@ -131,11 +163,12 @@ fn load(core: &Core, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(&core.engine, code) }
 }
 
-fn trial_store(core: &Core) -> Store<HostState> {
+fn trial_store(core: &Core, overhead_bytes: u64) -> Result<Store<HostState>, MemoryRefused> {
     sandbox::store(StoreSpec {
         engine: &core.engine,
         budget: Arc::clone(&core.budget),
         memory_bytes_max: core.config.memory_bytes_max.max(MEMORY_BYTES_MAX),
+        overhead_bytes,
         output_bytes_max: core.config.output_bytes_max,
         guest: Arc::new(GuestChannel::new(String::new())),
     })

@@ -2,15 +2,22 @@
 //!
 //! A component can be made that takes minutes or gigabytes to compile. The child is this program
 //! again: it reads the component from stdin and writes its code to stdout; the system ends it at
-//! its limits of CPU time and memory, and it yields to everything else that wants the processor.
+//! its limits of CPU time and memory, and it yields to everything else that wants the processor. One
+//! that gets no processor, or does nothing, ends at a limit of wall-clock time.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, setrlimit, waitid,
+};
 use wasmtime::Engine;
 
 use crate::engine;
@@ -19,8 +26,14 @@ use crate::engine;
 const CODE_BYTES_MAX: u64 = 512 << 20;
 /// What the child says of a failure; more is cut.
 const DETAIL_BYTES_MAX: u64 = 4096;
+/// So many times its CPU time a compilation may take.
+const WALL_CLOCK_FACTOR: u64 = 5;
+/// A little machine that starts up is slow for longer than a small component compiles.
+const WALL_CLOCK_MIN: Duration = Duration::from_secs(60);
 /// The exit code of a child whose compiler refused the component.
 const REFUSED: i32 = 3;
+/// The exit code of a child whose compiler panicked: only a component can make it.
+const PANICKED: i32 = 101;
 
 /// Who compiles.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +54,8 @@ pub struct ChildCompiler {
     pub args: Vec<OsString>,
     /// What it may use.
     pub limits: CompileLimits,
+    /// How long it may take, whatever it does; see [`CompileLimits::wall_clock_max`].
+    pub wall_clock_max: Duration,
 }
 
 /// What the compilation of one component may use.
@@ -50,6 +65,16 @@ pub struct CompileLimits {
     pub memory_bytes_max: u64,
     /// CPU time of all its threads together, seconds.
     pub cpu_seconds_max: u64,
+}
+
+impl CompileLimits {
+    /// How long a compilation may take on a machine that does much else: five times its CPU time, a
+    /// minute at least.
+    #[must_use]
+    pub fn wall_clock_max(&self) -> Duration {
+        let seconds = self.cpu_seconds_max.saturating_mul(WALL_CLOCK_FACTOR);
+        Duration::from_secs(seconds).max(WALL_CLOCK_MIN)
+    }
 }
 
 /// Why there is no code.
@@ -77,25 +102,72 @@ impl ChildCompiler {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A child that ended early says why by its status.
-            drop(stdin.write_all(component));
-        }
-        let (mut code, mut talk) = (Vec::new(), Vec::new());
-        // It writes its code completely before it ends, and its talk only without code.
-        let mut read = io::Result::Ok(0);
-        if let Some(stdout) = child.stdout.take() {
-            read = stdout.take(CODE_BYTES_MAX).read_to_end(&mut code);
-        }
-        if let Some(stderr) = child.stderr.take() {
-            read = read.and_then(|_| stderr.take(DETAIL_BYTES_MAX).read_to_end(&mut talk));
-        }
+        let (code, talk) = self.attend(&mut child, component)?;
         let status = child.wait().map_err(failed)?;
-        read.map_err(failed)?;
+        if u64::try_from(code.len()).unwrap_or(u64::MAX) >= CODE_BYTES_MAX {
+            return Err(CompileCodeError::TooExpensive(format!(
+                "its machine code has more than {} MiB, which is the most; make the component smaller",
+                CODE_BYTES_MAX >> 20
+            )));
+        }
         if status.success() {
             return Ok(code);
         }
         Err(self.error(status, String::from_utf8_lossy(&talk).trim()))
+    }
+
+    /// Gives the child its component and takes what it writes, until it ended or its time is up.
+    fn attend(
+        &self,
+        child: &mut Child,
+        component: &[u8],
+    ) -> Result<(Vec<u8>, Vec<u8>), CompileCodeError> {
+        let failed =
+            |error: io::Error| CompileCodeError::Failed(format!("the compiler process: {error}"));
+        let pid = Pid::from_child(child);
+        let (is_late, wall_clock_max) = (AtomicBool::new(false), self.wall_clock_max);
+        let late = &is_late;
+        let (ended, end) = mpsc::channel::<()>();
+        let taken = thread::scope(|scope| {
+            let watch = move || {
+                if end.recv_timeout(wall_clock_max) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    late.store(true, Ordering::Relaxed);
+                    kill(pid);
+                }
+            };
+            let watching = thread::Builder::new()
+                .name("compile-watch".to_owned())
+                .spawn_scoped(scope, watch);
+            if watching.is_err() {
+                // Without a watch it must not run.
+                kill(pid);
+            }
+            let taken = exchange(child, component);
+            if taken.is_err() {
+                kill(pid);
+            }
+            // Not reaped before the watch ended: its number must not be another process's.
+            let waited = waitid(
+                WaitId::Pid(pid),
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            );
+            drop(ended);
+            watching?;
+            waited?;
+            taken
+        });
+        if is_late.load(Ordering::Relaxed) {
+            drop(child.wait());
+            return Err(CompileCodeError::TooExpensive(format!(
+                "compiling it took longer than {} s, five times plugins.compile-time, in which it got too little CPU time: \
+                 the machine is busy; push it again later, make the component smaller, or raise that limit",
+                wall_clock_max.as_secs_f32()
+            )));
+        }
+        taken.map_err(|error| {
+            drop(child.wait());
+            failed(error)
+        })
     }
 
     fn error(&self, status: ExitStatus, talk: &str) -> CompileCodeError {
@@ -105,23 +177,68 @@ impl ChildCompiler {
         } = self.limits;
         let signal = status.signal();
         let is = |wanted: Signal| signal == Some(wanted.as_raw());
-        if is(Signal::XCPU) || is(Signal::KILL) {
+        if is(Signal::XCPU) {
             return CompileCodeError::TooExpensive(format!(
-                "compiling it takes more than {cpu_seconds_max} s of CPU time"
+                "compiling it takes more than {cpu_seconds_max} s of CPU time; make the component smaller or its functions \
+                 shorter, or raise plugins.compile-time"
             ));
         }
-        // An allocation that fails ends the process.
-        if is(Signal::ABORT) || talk.contains("memory allocation of") {
+        if is(Signal::KILL) {
             return CompileCodeError::TooExpensive(format!(
-                "compiling it takes more than {} MiB of memory",
+                "compiling it was ended by the system: for lack of memory on the machine, or beyond {cpu_seconds_max} s of \
+                 CPU time (plugins.compile-time); make the component smaller, or push it again when the machine has less to do"
+            ));
+        }
+        if talk.contains("overflowed its stack") || is(Signal::SEGV) || is(Signal::BUS) {
+            return CompileCodeError::TooExpensive(
+                "compiling it overflows the stack of the compiler: it nests too deeply; make its functions smaller".to_owned(),
+            );
+        }
+        // An allocation that fails ends the process, and so does a thread that cannot be started.
+        let is_memory = [
+            "memory allocation of",
+            "annot allocate memory",
+            "os error 11",
+        ]
+        .iter()
+        .any(|words| talk.contains(words));
+        if is(Signal::ABORT) || is_memory {
+            return CompileCodeError::TooExpensive(format!(
+                "compiling it takes more than {} MiB of memory; make the component smaller or its functions shorter, or raise \
+                 plugins.compile-memory",
                 memory_bytes_max >> 20
             ));
+        }
+        if status.code() == Some(PANICKED) {
+            return CompileCodeError::Refused(format!("the compiler gave up on it ({talk})"));
         }
         if status.code() == Some(REFUSED) {
             return CompileCodeError::Refused(talk.to_owned());
         }
         CompileCodeError::Failed(format!("the compiler process ended with {status}: {talk}"))
     }
+}
+
+/// What the child wrote: its code, and its talk.
+fn exchange(child: &mut Child, component: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    if let Some(mut stdin) = child.stdin.take() {
+        // A child that ended early says why by its status.
+        drop(stdin.write_all(component));
+    }
+    let (mut code, mut talk) = (Vec::new(), Vec::new());
+    // It writes its code completely before it ends, and its talk only without code.
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(CODE_BYTES_MAX).read_to_end(&mut code)?;
+    }
+    if let Some(stderr) = child.stderr.take() {
+        stderr.take(DETAIL_BYTES_MAX).read_to_end(&mut talk)?;
+    }
+    Ok((code, talk))
+}
+
+fn kill(pid: Pid) {
+    // It cannot fail: a child of ours that is not reaped yet is there.
+    let _: rustix::io::Result<()> = kill_process(pid, Signal::KILL);
 }
 
 /// What the child does: takes `limits` on, compiles the component from stdin, writes its code to

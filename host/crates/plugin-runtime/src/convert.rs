@@ -8,6 +8,10 @@ use crate::bindings::exports::rulemill::rule::status_mapper::{Event, MapError, M
 use crate::bindings::rulemill::rule::status;
 use crate::config::RuntimeConfig;
 use crate::fault::MapperFault;
+use crate::plain_text::shortened;
+
+/// A plugin's reason for a refusal; more is cut, since it is stored with every event that it refuses.
+const REASON_BYTES_MAX: usize = 2048;
 
 /// The texts of an event, from which the contract's record borrows.
 pub(crate) struct EventTexts<'a> {
@@ -69,21 +73,27 @@ pub(crate) fn mapping(
     let messages = match answer {
         Ok(messages) => messages,
         Err(MapError::Rejected(reason)) => {
+            let reason = shortened(reason, REASON_BYTES_MAX);
             return Ok(Mapping::Reject(RejectEvent::Rejected(reason)));
         }
-        Err(MapError::Retry(reason)) => return Ok(Mapping::Reject(RejectEvent::Retry(reason))),
+        Err(MapError::Retry(reason)) => {
+            let reason = shortened(reason, REASON_BYTES_MAX);
+            return Ok(Mapping::Reject(RejectEvent::Retry(reason)));
+        }
     };
     if messages.len() > config.messages_max {
         let (made, limit) = (messages.len(), config.messages_max);
-        let detail =
-            format!("{made} messages for one event; the limit is {limit} (plugins.messages-max)");
+        let detail = format!(
+            "{made} messages for one event; the limit is {limit}; make fewer, or raise plugins.messages-max"
+        );
         return Err(MapperFault::OutputTooLarge { detail });
     }
     let bytes = messages.iter().map(bytes_of).sum::<usize>();
     if bytes > config.output_bytes_max {
         let limit = config.output_bytes_max;
-        let detail =
-            format!("{bytes} bytes for one event; the limit is {limit} (plugins.output-max)");
+        let detail = format!(
+            "{bytes} bytes for one event; the limit is {limit}; make the messages smaller, or raise plugins.output-max"
+        );
         return Err(MapperFault::OutputTooLarge { detail });
     }
     let messages = messages

@@ -33,7 +33,23 @@ impl Core {
         config: RuntimeConfig,
         code: CodeConfig,
     ) -> Result<Self, StartRuntimeError> {
-        let engine = Engine::new(&settings()).map_err(|error| StartRuntimeError::engine(&error))?;
+        Self::with_settings(&settings(), config, code)
+    }
+
+    /// One whose stores count fuel, and have none until it is set; it needs the compiler of this process.
+    pub(crate) fn that_counts_fuel(
+        config: RuntimeConfig,
+        code: CodeConfig,
+    ) -> Result<Self, StartRuntimeError> {
+        Self::with_settings(settings().consume_fuel(true), config, code)
+    }
+
+    fn with_settings(
+        settings: &Config,
+        config: RuntimeConfig,
+        code: CodeConfig,
+    ) -> Result<Self, StartRuntimeError> {
+        let engine = Engine::new(settings).map_err(|error| StartRuntimeError::engine(&error))?;
         let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
         let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
         let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));

@@ -1,14 +1,26 @@
-//! How a plugin misbehaves. A rejection is no fault.
+//! How a plugin misbehaves. A rejection is no fault. Each kind has its entry in
+//! `host/manual/faults.md`.
+
+mod fingerprint;
 
 use std::fmt;
 
 use domain::CheckMessageError;
+use wasmtime::{Trap, WasmBacktrace};
 
-use crate::guest_channel::cut;
+use crate::plain_text::plain;
 use crate::sandbox::HostState;
+
+pub(crate) use fingerprint::fingerprint;
 
 /// A trap's report is cut to this many bytes: it is stored with dead letters.
 const DETAIL_BYTES_MAX: usize = 2048;
+/// Of a place in the code so many functions are told, the innermost ones.
+const FRAMES_MAX: usize = 8;
+/// A longer name of a function is cut, bytes: generics make names of kilobytes.
+const FRAME_BYTES_MAX: usize = 120;
+/// Of a longer text the log has only the beginning, bytes.
+const BRIEF_BYTES_MAX: usize = 470;
 
 /// Whose memory limit was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,33 +40,94 @@ impl fmt::Display for MemoryScope {
     }
 }
 
+impl MemoryScope {
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Instance => "the plugin's memory",
+            Self::Host => "the memory of all plugins",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Instance => {
+                "keep less in memory, or raise mapping.limits.memoryBytesMax of the rule or plugins.memory"
+            }
+            Self::Host => {
+                "the host has no more memory for plugins: raise plugins.memory-total, or lower the limits of its rules"
+            }
+        }
+    }
+}
+
+/// What the plugin was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallPhase {
+    /// Instantiation and `init`.
+    Init,
+    /// `map-event`.
+    MapEvent,
+}
+
+impl fmt::Display for CallPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "for its start and init",
+            Self::MapEvent => "for one event",
+        })
+    }
+}
+
+impl CallPhase {
+    fn deadline_remedy(self) -> &'static str {
+        match self {
+            Self::Init => "do less in init, or raise plugins.init-deadline",
+            Self::MapEvent => {
+                "do less for an event, or raise mapping.limits.callDeadlineMs of the rule or plugins.call-deadline"
+            }
+        }
+    }
+}
+
 fn shortage(is_cpu_time: &bool) -> &'static str {
     if *is_cpu_time {
         ""
     } else {
-        ", which it did not get within ten times as long"
+        ", which it did not get within ten times as long: the machine is busy, give it less to do"
     }
 }
 
 /// The plugin misbehaved on an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapperFault {
-    /// It trapped: a panic, an exception, an illegal access.
-    #[error("the plugin trapped: {detail}")]
+    /// It trapped: a panic, an exception, an illegal access, or an answer that is none.
+    #[error("the plugin trapped: {detail}; mend the plugin and push it again")]
     Trap {
-        /// Reason, backtrace and its last line of standard error.
+        /// Its last line of standard error, the reason, where it was, and the event's fingerprint.
         detail: String,
     },
     /// It took too long.
-    #[error("the plugin exceeded its deadline of {deadline_ms} ms of CPU time{}", shortage(.is_cpu_time))]
+    #[error(
+        "the plugin exceeded its deadline of {deadline_ms} ms of CPU time {phase}{}{place}; {}",
+        shortage(.is_cpu_time),
+        .phase.deadline_remedy()
+    )]
     Deadline {
         /// The deadline, milliseconds of CPU time.
         deadline_ms: u64,
         /// Whether it used that much, or the thread got too little of the machine.
         is_cpu_time: bool,
+        /// Which deadline.
+        phase: CallPhase,
+        /// Where it was then; empty if that is not known.
+        place: String,
     },
     /// It wanted too much memory.
-    #[error("the plugin's memory would be {bytes} bytes; the limit of {scope} is {bytes_max}")]
+    #[error(
+        "{} would be {bytes} bytes; the limit of {scope} is {bytes_max}; {}",
+        .scope.subject(),
+        .scope.remedy()
+    )]
     Memory {
         /// What it would have been.
         bytes: u64,
@@ -66,32 +139,52 @@ pub enum MapperFault {
     /// It made more than it may for one event.
     #[error("the plugin made too much output: {detail}")]
     OutputTooLarge {
-        /// What was too much.
+        /// What was too much, and what allows more.
         detail: String,
     },
     /// A new instance did not start.
-    #[error("the plugin does not start: {detail}")]
+    #[error("the plugin does not start: {detail}; mend the plugin or the rule's mapping.config")]
     Init {
         /// What the plugin or the sandbox said.
         detail: String,
     },
     /// It made a message that RocketMQ would refuse.
-    #[error("the plugin made a message that RocketMQ would refuse: {0}")]
+    #[error(
+        "the plugin made a message that RocketMQ would refuse: {}; correct the message, or let map-event reject the event",
+        plain(&.0.to_string(), DETAIL_BYTES_MAX)
+    )]
     IllegalMessage(CheckMessageError),
 }
 
 impl MapperFault {
+    /// All kinds, as [`MapperFault::kind`] names them.
+    pub const KINDS: [&'static str; 6] = [
+        "trap",
+        "deadline",
+        "memory",
+        "output_too_large",
+        "init",
+        "illegal_message",
+    ];
+
     /// The variant, for metric labels.
     #[must_use]
     pub fn kind(&self) -> &'static str {
+        let [trap, deadline, memory, output, init, message] = Self::KINDS;
         match self {
-            Self::Trap { .. } => "trap",
-            Self::Deadline { .. } => "deadline",
-            Self::Memory { .. } => "memory",
-            Self::OutputTooLarge { .. } => "output_too_large",
-            Self::Init { .. } => "init",
-            Self::IllegalMessage(_) => "illegal_message",
+            Self::Trap { .. } => trap,
+            Self::Deadline { .. } => deadline,
+            Self::Memory { .. } => memory,
+            Self::OutputTooLarge { .. } => output,
+            Self::Init { .. } => init,
+            Self::IllegalMessage(_) => message,
         }
+    }
+
+    /// The same for one line of the log: 500 bytes at most. The whole goes to whoever asks the API.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        plain(&self.to_string(), BRIEF_BYTES_MAX)
     }
 
     /// Whether the host's load may have caused it, so that the same event may well be mapped later.
@@ -122,7 +215,11 @@ impl MapperFault {
 }
 
 /// What a failed call was stopped for. The sandbox notes its own reasons; everything else is a trap.
-pub(crate) fn classify(error: &wasmtime::Error, state: &HostState) -> MapperFault {
+pub(crate) fn classify(
+    error: &wasmtime::Error,
+    state: &HostState,
+    phase: CallPhase,
+) -> MapperFault {
     if let Some(refused) = state.memory.refused() {
         let (bytes, bytes_max, scope) = (refused.bytes, refused.bytes_max, refused.scope);
         return MapperFault::Memory {
@@ -136,6 +233,8 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &HostState) -> MapperFaul
         return MapperFault::Deadline {
             deadline_ms,
             is_cpu_time: exceeded.is_cpu_time,
+            phase,
+            place: place(error).map_or_else(String::new, |place| format!(", {place}")),
         };
     }
     // wasmtime keeps the type of this error to itself.
@@ -144,7 +243,11 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &HostState) -> MapperFaul
         .to_string()
         .contains("fuel allocated for hostcalls")
     {
-        let detail = "more bytes for one event than plugins.output-max allows".to_owned();
+        let detail = format!(
+            "it passed more than {} bytes to the host at once, in an answer, a reason or a log line; make it smaller, \
+             or raise plugins.output-max",
+            state.passed_bytes_max
+        );
         return MapperFault::OutputTooLarge { detail };
     }
     MapperFault::Trap {
@@ -154,34 +257,54 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &HostState) -> MapperFaul
 
 /// The plugin's last words, the reason and where it happened, on one line.
 fn report(error: &wasmtime::Error, state: &HostState) -> String {
-    let mut parts: Vec<String> = state.output.last_line().into_iter().collect();
+    let said = Some(&state.last_error).filter(|line| !line.is_empty());
+    let said = said.cloned().or_else(|| state.output.last_line());
+    let mut parts: Vec<String> = said.into_iter().collect();
+    let place = place(error);
     let reason = error.root_cause().to_string();
-    let place = error.to_string();
-    parts.push(reason.clone());
-    if place != reason {
-        parts.extend(place.lines().map(|line| line.trim().to_owned()));
+    // What is wrong with a value is found by the host, without any code of the plugin running.
+    let is_value = place.is_none() && error.downcast_ref::<Trap>().is_none();
+    parts.push(if is_value {
+        format!("what it passed to the host is no value of the contract ({reason})")
+    } else {
+        reason
+    });
+    parts.extend(place);
+    plain(&parts.join("; "), DETAIL_BYTES_MAX)
+}
+
+/// Where the plugin was: the innermost function first, demangled.
+fn place(error: &wasmtime::Error) -> Option<String> {
+    let backtrace = error.downcast_ref::<WasmBacktrace>()?;
+    place_in(&backtrace.to_string())
+}
+
+/// The functions of a backtrace as the engine writes it: a number, an offset, then `module!function`.
+fn place_in(backtrace: &str) -> Option<String> {
+    let lines = backtrace.lines();
+    let mut names = lines.filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
+    let told: Vec<String> = names.by_ref().take(FRAMES_MAX).map(function).collect();
+    if told.is_empty() {
+        return None;
     }
-    cut(&parts.join("; "), DETAIL_BYTES_MAX).to_owned()
+    let more = match names.count() {
+        0 => String::new(),
+        more => format!(" < {more} more"),
+    };
+    Some(format!("at {}{more}", told.join(" < ")))
+}
+
+/// A function's name without what tells nobody anything: its module, and the hash of a Rust symbol.
+fn function(frame: &str) -> String {
+    let name = frame.split_once('!').map_or(frame, |(_, name)| name);
+    if let Some(number) = name.strip_prefix("<wasm function ") {
+        return format!("function {}", number.trim_end_matches('>'));
+    }
+    let is_hash = |text: &&str| text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    let hashless = name.rsplit_once("::h").filter(|(_, hash)| is_hash(hash));
+    let name = hashless.map_or(name, |(name, _)| name);
+    plain(name, FRAME_BYTES_MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{MapperFault, MemoryScope};
-
-    #[test]
-    fn only_what_the_host_lacked_may_be_load() {
-        let deadline = |is_cpu_time| MapperFault::Deadline {
-            deadline_ms: 10,
-            is_cpu_time,
-        };
-        let memory = |scope| MapperFault::Memory {
-            bytes: 2,
-            bytes_max: 1,
-            scope,
-        };
-        assert!(deadline(false).may_be_load());
-        assert!(!deadline(true).may_be_load());
-        assert!(memory(MemoryScope::Host).may_be_load());
-        assert!(!memory(MemoryScope::Instance).may_be_load());
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ use crate::bindings::rulemill::rule::log::Level;
 pub(crate) const LINE_BYTES_MAX: usize = 1024;
 
 const LINES_PER_SECOND_MAX: u32 = 100;
+/// Lines that are shown of one trial.
+const TRANSCRIPT_LINES_MAX: usize = 100;
 const COUNTERS_MAX: usize = 32;
 const COUNTER_NAME_BYTES_MAX: usize = 64;
 
@@ -21,13 +23,55 @@ pub(crate) struct GuestChannel {
     plugin_digest: String,
     lines: Mutex<LineBudget>,
     counters: Mutex<Counters>,
+    /// Where lines go instead of the host's log, while somebody wants to see them.
+    transcript: Mutex<Option<Transcript>>,
+}
+
+/// A line that a plugin wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestLine {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// The text, cut to 1 KiB.
+    pub text: String,
+}
+
+#[derive(Debug, Default)]
+struct Transcript {
+    lines: Vec<GuestLine>,
+    dropped: u64,
+}
+
+impl Transcript {
+    fn push(&mut self, level: Level, line: &str) {
+        if self.lines.len() >= TRANSCRIPT_LINES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.lines.push(GuestLine {
+            level: level_name(level),
+            text: cut(line, LINE_BYTES_MAX).to_owned(),
+        });
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
 }
 
 #[derive(Debug)]
 struct LineBudget {
     second: Instant,
     written: u32,
+    /// Since the log last told of them.
     dropped: u64,
+    dropped_in_all: u64,
 }
 
 #[derive(Debug, Default)]
@@ -42,16 +86,32 @@ impl GuestChannel {
             second: Instant::now(),
             written: 0,
             dropped: 0,
+            dropped_in_all: 0,
         };
         Self {
             plugin_digest,
             lines: Mutex::new(lines),
             counters: Mutex::default(),
+            transcript: Mutex::default(),
         }
+    }
+
+    /// From now on lines are kept for [`GuestChannel::recorded`].
+    pub(crate) fn record(&self) {
+        *self.transcript.lock() = Some(Transcript::default());
+    }
+
+    /// The lines that were kept, and how many there were beyond them.
+    pub(crate) fn recorded(&self) -> (Vec<GuestLine>, u64) {
+        let transcript = self.transcript.lock().take().unwrap_or_default();
+        (transcript.lines, transcript.dropped)
     }
 
     /// Writes a line to the host's log, or counts it as dropped.
     pub(crate) fn log(&self, level: Level, line: &str) {
+        if let Some(transcript) = self.transcript.lock().as_mut() {
+            return transcript.push(level, line);
+        }
         let Some(dropped) = self.lines.lock().take() else {
             return;
         };
@@ -77,6 +137,11 @@ impl GuestChannel {
                 tracing::error!(target: "plugin", plugin_digest, guest = true, line, "plugin log");
             }
         }
+    }
+
+    /// Lines that were not written because there were too many in a second.
+    pub(crate) fn lines_dropped(&self) -> u64 {
+        self.lines.lock().dropped_in_all
     }
 
     /// Adds to a counter, or counts the addition as dropped.
@@ -114,10 +179,12 @@ impl LineBudget {
                 second: now,
                 written: 0,
                 dropped: 0,
+                dropped_in_all: self.dropped_in_all,
             };
         }
         if self.written >= LINES_PER_SECOND_MAX {
             self.dropped += 1;
+            self.dropped_in_all += 1;
             return None;
         }
         self.written += 1;
@@ -157,6 +224,11 @@ mod tests {
         // A slow machine may cross a second on the way.
         assert!((100..=300).contains(&passed), "{passed}");
         assert!(lines.dropped >= 700 - 300);
+        drop(lines);
+        assert_eq!(
+            channel.lines_dropped(),
+            1000 - u64::try_from(passed).unwrap()
+        );
     }
 
     #[test]

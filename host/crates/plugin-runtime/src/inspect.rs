@@ -1,13 +1,26 @@
-//! What can be said of a component before it is compiled: its kind, imports and exports.
+//! What can be said of a component before it is compiled: its kind, imports, exports and size.
 //!
 //! Compiling takes seconds for large components, so everything that can be refused is refused here.
 //! Types are not compared here; linking does that.
 
+mod footprint;
+mod foreign_file;
+
 use domain::PluginDigest;
 use sha2::{Digest, Sha256};
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
 use crate::allow_list::{self, Import};
+use crate::plain_text::{listed, plain};
+use footprint::Footprint;
+
+/// Imports, and exports: they are stored and shown with every version. Python's and JavaScript's
+/// components have 30.
+const NAMES_MAX: usize = 256;
+/// One name of those, bytes.
+const NAME_BYTES_MAX: usize = 256;
+/// Names that a message lists.
+const NAMES_SHOWN: usize = 8;
 
 /// A component's face.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,13 +33,18 @@ pub struct PluginFacts {
     pub exports: Vec<String>,
     /// What it imports, in its order.
     pub imports: Vec<String>,
+    /// What an instance takes beside its memories and tables, bytes; 0 for all but very uncommon ones.
+    pub overhead_bytes: u64,
 }
 
 /// Why bytes are not a plugin for this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectPluginError {
     /// The file is too large.
-    #[error("the component has {bytes} bytes; the limit is {bytes_max} (plugins.component-max)")]
+    #[error(
+        "the component has {bytes} bytes; the limit is {bytes_max}; build it with optimisation and stripped, or raise \
+         plugins.component-max"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -40,14 +58,18 @@ pub enum InspectPluginError {
         detail: String,
     },
     /// It does not export, or does not import, what the contract says.
-    #[error("the plugin does not speak rulemill:rule@1.x: {missing}")]
+    #[error(
+        "the plugin does not speak rulemill:rule@1.x: {missing}; build it with rulemill-sdk, or from the WIT files of \
+         this host, for the world status-rule"
+    )]
     UnsupportedContract {
         /// What is missing or different.
         missing: String,
     },
     /// It wants something that no plugin may have.
     #[error(
-        "the plugin imports {names}, which is not allowed; plugins have no files, no sockets and no other host functions"
+        "the plugin imports {names}, which is not allowed; plugins have no files, no sockets and no other host functions: \
+         leave out what needs them"
     )]
     ForbiddenImport {
         /// The imports, separated by commas.
@@ -76,30 +98,42 @@ pub(crate) fn inspect(bytes: &[u8], bytes_max: usize) -> Result<PluginFacts, Ins
             bytes_max,
         });
     }
-    if !bytes.starts_with(b"\0asm") {
-        let detail = "it does not start with the WebAssembly magic number".to_owned();
+    if let Some(kind) = foreign_file::kind(bytes) {
+        let detail = kind.to_owned();
         return Err(InspectPluginError::NotAComponent { detail });
     }
-    let facts = read(bytes)?;
+    let face = read(bytes)?;
+    judge_imports(&face.imports)?;
+    for interface in allow_list::EXPORTS {
+        check_export(&face.exports, interface)?;
+    }
+    Ok(PluginFacts {
+        digest: PluginDigest(Sha256::digest(bytes).into()),
+        size_bytes: bytes.len(),
+        exports: face.exports,
+        imports: face.imports,
+        overhead_bytes: face.footprint.overhead_bytes(),
+    })
+}
+
+fn judge_imports(imports: &[String]) -> Result<(), InspectPluginError> {
     let mut forbidden: Vec<&str> = Vec::new();
-    for name in &facts.imports {
+    for name in imports {
         match allow_list::judge(name) {
             Import::Allowed => {}
             Import::UnknownContract => {
+                let name = plain(name, NAME_BYTES_MAX);
                 let missing = format!("it imports {name}, which this host does not have");
                 return Err(InspectPluginError::UnsupportedContract { missing });
             }
             Import::Forbidden => forbidden.push(name),
         }
     }
-    if !forbidden.is_empty() {
-        let names = forbidden.join(", ");
-        return Err(InspectPluginError::ForbiddenImport { names });
+    if forbidden.is_empty() {
+        return Ok(());
     }
-    for interface in allow_list::EXPORTS {
-        check_export(&facts.exports, interface)?;
-    }
-    Ok(facts)
+    let names = listed(&forbidden, NAMES_SHOWN);
+    Err(InspectPluginError::ForbiddenImport { names })
 }
 
 fn check_export(exports: &[String], interface: &str) -> Result<(), InspectPluginError> {
@@ -113,21 +147,33 @@ fn check_export(exports: &[String], interface: &str) -> Result<(), InspectPlugin
         return Ok(());
     }
     let missing = match other {
-        Some(version) => format!("it exports {name}@{version}, this host wants {name}@1.x"),
+        Some(version) => {
+            let version = plain(version, NAME_BYTES_MAX);
+            format!("it exports {name}@{version}, this host wants {name}@1.x")
+        }
         None => format!("it does not export {name}@1.x"),
     };
     Err(InspectPluginError::UnsupportedContract { missing })
 }
 
-fn read(bytes: &[u8]) -> Result<PluginFacts, InspectPluginError> {
-    let broken = |error: wasmparser::BinaryReaderError| InspectPluginError::NotAComponent {
-        detail: format!("it is damaged or cut off ({error})"),
-    };
-    let (mut exports, mut imports) = (Vec::new(), Vec::new());
+/// What is read of a component.
+#[derive(Default)]
+struct Face {
+    exports: Vec<String>,
+    imports: Vec<String>,
+    footprint: Footprint,
+}
+
+fn read(bytes: &[u8]) -> Result<Face, InspectPluginError> {
+    let mut face = Face::default();
     // How many modules and components deep the parser is inside the outermost one.
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(broken)? {
+        let payload = payload.map_err(|error| broken(&error))?;
+        face.footprint
+            .see(&payload)
+            .map_err(|error| broken(&error))?;
+        match payload {
             Payload::Version {
                 encoding: Encoding::Module,
                 ..
@@ -141,22 +187,44 @@ fn read(bytes: &[u8]) -> Result<PluginFacts, InspectPluginError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    imports.push(import.map_err(broken)?.name.name.to_owned());
+                    let name = import.map_err(|error| broken(&error))?.name.name;
+                    take_in(&mut face.imports, "imports", name)?;
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    exports.push(export.map_err(broken)?.name.name.to_owned());
+                    let name = export.map_err(|error| broken(&error))?.name.name;
+                    take_in(&mut face.exports, "exports", name)?;
                 }
             }
             _ => {}
         }
     }
-    let digest = PluginDigest(Sha256::digest(bytes).into());
-    Ok(PluginFacts {
-        digest,
-        size_bytes: bytes.len(),
-        exports,
-        imports,
-    })
+    Ok(face)
+}
+
+fn broken(error: &BinaryReaderError) -> InspectPluginError {
+    let what = plain(&error.to_string(), 512);
+    InspectPluginError::NotAComponent {
+        detail: format!("it is damaged or cut off ({what}); build or copy it again"),
+    }
+}
+
+fn take_in(
+    names: &mut Vec<String>,
+    verb: &'static str,
+    name: &str,
+) -> Result<(), InspectPluginError> {
+    let missing = if names.len() >= NAMES_MAX {
+        format!("it {verb} more than {NAMES_MAX} names, the most that a plugin may")
+    } else if name.len() > NAME_BYTES_MAX {
+        format!(
+            "it {verb} a name of {} bytes; the limit is {NAME_BYTES_MAX}",
+            name.len()
+        )
+    } else {
+        names.push(name.to_owned());
+        return Ok(());
+    };
+    Err(InspectPluginError::UnsupportedContract { missing })
 }

@@ -11,13 +11,16 @@ use wasmtime::Store;
 
 use crate::bindings::StatusRule;
 use crate::convert::{self, EventTexts};
-use crate::fault::{self, MapperFault};
+use crate::fault::{self, CallPhase, MapperFault, fingerprint};
 use crate::mapper::Mapper;
+use crate::plain_text::shortened;
 use crate::sandbox::{self, HostState, StoreSpec};
 use crate::ticker::Ticking;
 
 /// Guest memory never shrinks and leaks are common, so an instance is renewed now and then.
 const CALLS_MAX: u64 = 100_000;
+/// What `init` says of a refusal; more is cut.
+const REASON_BYTES_MAX: usize = 2048;
 
 /// An instance for one caller, without the way over the mapper threads: for benchmarks and for
 /// trying a mapping out.
@@ -56,6 +59,12 @@ impl MapperInstance {
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.instance.memory_bytes()
+    }
+
+    /// Whether a mapper thread would renew it before its next call.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.instance.is_worn(&self.mapper)
     }
 }
 
@@ -98,13 +107,21 @@ impl Instance {
     /// Instantiates the plugin and gives it its configuration.
     pub(crate) fn start(mapper: &Mapper) -> Result<Self, StartInstanceError> {
         let core = &mapper.core;
-        let mut store = sandbox::store(StoreSpec {
+        let store = sandbox::store(StoreSpec {
             engine: &core.engine,
             budget: Arc::clone(&core.budget),
             memory_bytes_max: mapper.limits.memory_bytes_max,
+            overhead_bytes: mapper.plugin.facts.overhead_bytes,
             output_bytes_max: core.config.output_bytes_max,
             guest: Arc::clone(&mapper.guest),
         });
+        let mut store = store.map_err(|refused| {
+            StartInstanceError::Fault(MapperFault::Memory {
+                bytes: refused.bytes,
+                bytes_max: refused.bytes_max,
+                scope: refused.scope,
+            })
+        })?;
         sandbox::begin_call(&mut store, core.config.init_deadline, 0);
         let started = mapper.plugin.pre.instantiate(&mut store).and_then(|rule| {
             let answer = rule
@@ -122,10 +139,14 @@ impl Instance {
                     settled_bytes,
                 })
             }
-            Ok((_, Err(reason))) => Err(StartInstanceError::Refused(reason)),
+            Ok((_, Err(reason))) => Err(StartInstanceError::Refused(shortened(
+                reason,
+                REASON_BYTES_MAX,
+            ))),
             Err(error) => Err(StartInstanceError::Fault(fault::classify(
                 &error,
                 store.data(),
+                CallPhase::Init,
             ))),
         }
     }
@@ -146,7 +167,20 @@ impl Instance {
             .call_map_event(&mut self.store, texts.record(&attributes));
         match answer {
             Ok(answer) => convert::mapping(answer, config),
-            Err(error) => Err(fault::classify(&error, self.store.data())),
+            Err(error) => Err(self.fault(&error, event)),
+        }
+    }
+
+    fn fault(&self, error: &wasmtime::Error, event: &StatusEvent) -> MapperFault {
+        match fault::classify(error, self.store.data(), CallPhase::MapEvent) {
+            MapperFault::Trap { detail } => MapperFault::Trap {
+                detail: format!(
+                    "{detail}; on the {} event with fingerprint {}",
+                    event.event_type.as_str(),
+                    fingerprint(event)
+                ),
+            },
+            other => other,
         }
     }
 

@@ -18,14 +18,17 @@ mod convert;
 mod deadline;
 mod engine;
 mod fault;
+mod fuel;
 mod guest_channel;
 mod inspect;
 mod instance;
 mod mapper;
+mod plain_text;
 mod runtime;
 mod sandbox;
 mod scheduler;
 mod ticker;
+mod trial;
 mod worker;
 
 pub use cases::{
@@ -36,11 +39,14 @@ pub use code_cache::{CodeCacheConfig, CodeCacheStats, OpenCodeCacheError};
 pub use compile::CompilePluginError;
 pub use compiler::{ChildCompiler, CompileLimits, Compiler, compile_stdin};
 pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig};
-pub use fault::{MapperFault, MemoryScope};
+pub use fault::{CallPhase, MapperFault, MemoryScope};
+pub use fuel::{FuelUsed, MeasureFuelError, measure_fuel};
+pub use guest_channel::GuestLine;
 pub use inspect::{InspectPluginError, PluginFacts};
 pub use instance::MapperInstance;
 pub use mapper::{CompiledPlugin, Mapper, MapperSpec, MapperUsage};
 pub use runtime::{PluginRuntime, PrepareMapperError, StartRuntimeError};
+pub use trial::Trial;
 
 #[cfg(test)]
 mod tests;

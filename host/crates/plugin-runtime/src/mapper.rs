@@ -108,6 +108,8 @@ pub struct MapperUsage {
     pub counters: Vec<(String, u64)>,
     /// Additions to counters beyond the limit of names.
     pub counters_dropped: u64,
+    /// Log lines beyond a hundred a second.
+    pub lines_dropped: u64,
 }
 
 impl Mapper {
@@ -130,6 +132,7 @@ impl Mapper {
             instances: read(&self.usage.instances),
             counters,
             counters_dropped,
+            lines_dropped: self.guest.lines_dropped(),
         }
     }
 

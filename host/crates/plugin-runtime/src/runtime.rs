@@ -57,7 +57,7 @@ impl StartRuntimeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareMapperError {
     /// Its `init` refused the rule's configuration.
-    #[error("the plugin refuses its configuration: {reason}")]
+    #[error("the plugin refuses its configuration: {reason}; correct mapping.config of the rule")]
     ConfigRefused {
         /// What it said.
         reason: String,
@@ -69,7 +69,9 @@ pub enum PrepareMapperError {
         detail: String,
     },
     /// The rule asks for more than a rule may.
-    #[error("the rule asks for {asked} {what}; the most is {limit}")]
+    #[error(
+        "the rule asks for {asked} {what}; the most is {limit}; ask for less in mapping.limits"
+    )]
     LimitTooHigh {
         /// The unit.
         what: &'static str,
@@ -227,7 +229,9 @@ impl PluginRuntime {
 /// What a job becomes that no thread answers: a bug of the host, told as a fault so that nothing is
 /// lost.
 fn lost(count: usize) -> Verdicts {
-    let detail = "the mapper thread gave no answer".to_owned();
+    let detail = "the mapper thread gave no answer, which is a fault of the host and not of the plugin: see the host's log, and \
+                  report it"
+        .to_owned();
     vec![Err(MapperFault::Trap { detail }); count]
 }
 

@@ -22,9 +22,9 @@ use wasmtime_wasi::{
 };
 
 use crate::bindings::rulemill::rule::{log, metrics};
-use crate::budget::{MemoryBudget, MemoryLimiter};
+use crate::budget::{MemoryBudget, MemoryLimiter, MemoryRefused};
 use crate::deadline::CallDeadline;
-use crate::guest_channel::GuestChannel;
+use crate::guest_channel::{GuestChannel, LINE_BYTES_MAX, cut};
 use output::CapturedOutput;
 use poll::{HasPoll, HasTable, TimelessPoll};
 
@@ -42,6 +42,10 @@ pub(crate) struct HostState {
     pub(crate) memory: MemoryLimiter,
     pub(crate) deadline: CallDeadline,
     pub(crate) output: CapturedOutput,
+    /// Bytes that the plugin may pass to the host in one call.
+    pub(crate) passed_bytes_max: usize,
+    /// What it logged last as an error in this call: a language that catches its exceptions says them so.
+    pub(crate) last_error: String,
     guest: Arc<GuestChannel>,
     time_ms: Arc<AtomicU64>,
     table: ResourceTable,
@@ -53,39 +57,51 @@ pub(crate) struct StoreSpec<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) memory_bytes_max: u64,
+    /// What the instance takes beside its linear memories and tables; see [`crate::inspect`].
+    pub(crate) overhead_bytes: u64,
     pub(crate) output_bytes_max: usize,
     pub(crate) guest: Arc<GuestChannel>,
 }
 
 /// Makes the store of one instance. Its deadline is set before each call.
-pub(crate) fn store(spec: StoreSpec<'_>) -> Store<HostState> {
+///
+/// # Errors
+///
+/// When there is no memory even for what the instance takes beside its own.
+pub(crate) fn store(spec: StoreSpec<'_>) -> Result<Store<HostState>, MemoryRefused> {
     let time_ms = Arc::new(AtomicU64::new(0));
     let output = CapturedOutput::new(Arc::clone(&spec.guest));
     let mut table = ResourceTable::new();
     table.set_max_capacity(HANDLES_MAX);
+    let passed_bytes_max = spec.output_bytes_max.saturating_add(HOSTCALL_BYTES_SPARE);
+    let mut memory = MemoryLimiter::new(spec.budget, spec.memory_bytes_max);
+    memory.hold(spec.overhead_bytes)?;
     let state = HostState {
-        memory: MemoryLimiter::new(spec.budget, spec.memory_bytes_max),
+        memory,
+        passed_bytes_max,
         deadline: CallDeadline::default(),
         wasi: wasi(&output, &time_ms),
         output,
+        last_error: String::new(),
         guest: spec.guest,
         time_ms,
         table,
     };
     let mut store = Store::new(spec.engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(spec.output_bytes_max.saturating_add(HOSTCALL_BYTES_SPARE));
+    store.set_hostcall_fuel(passed_bytes_max);
     store.epoch_deadline_callback(|mut context| {
         context.data_mut().deadline.on_tick()?;
         Ok(UpdateDeadline::Continue(1))
     });
-    store
+    Ok(store)
 }
 
 /// Prepares `store` for a call at the event time `time_ms`.
 pub(crate) fn begin_call(store: &mut Store<HostState>, deadline: Duration, time_ms: u64) {
     let state = store.data_mut();
     state.deadline.begin(deadline);
+    state.last_error.clear();
     // Relaxed is enough: the clock is read on this thread.
     state.time_ms.store(time_ms, Ordering::Relaxed);
     store.set_epoch_deadline(1);
@@ -144,6 +160,9 @@ impl WasiView for HostState {
 impl log::Host for HostState {
     fn log(&mut self, level: log::Level, message: String) {
         self.guest.log(level, &message);
+        if level == log::Level::Error {
+            cut(&message, LINE_BYTES_MAX).clone_into(&mut self.last_error);
+        }
     }
 }
 

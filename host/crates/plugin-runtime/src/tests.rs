@@ -1,6 +1,8 @@
 //! The runtime against small components: what is refused, what is stopped, what goes on.
 
+mod contracts;
 pub(crate) mod fixture;
+mod hostile;
 mod inspecting;
 mod mapping;
 mod preparing;

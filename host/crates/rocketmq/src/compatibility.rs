@@ -31,12 +31,14 @@ pub(crate) mod code {
     pub(crate) const PULL_RETRY_IMMEDIATELY: i32 = 20;
     pub(crate) const PULL_OFFSET_MOVED: i32 = 21;
 
+    pub(crate) const SEND_MESSAGE: i32 = 10;
     pub(crate) const PULL_MESSAGE: i32 = 11;
     pub(crate) const UPDATE_AND_CREATE_TOPIC: i32 = 17;
     pub(crate) const GET_MAX_OFFSET: i32 = 30;
     pub(crate) const GET_MIN_OFFSET: i32 = 31;
     pub(crate) const GET_ROUTE_BY_TOPIC: i32 = 105;
     pub(crate) const GET_CLUSTER: i32 = 106;
+    pub(crate) const GET_ALL_TOPICS: i32 = 206;
 }
 
 /// Flush and replication timeouts, with which a message is stored all the same.

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use domain::{
-    BoxFuture, CreateTopicError, MessageSender, OutboundMessage, QueueName, ReadTopicError,
-    RouteError, SendError, StoredAs, TopicMessage, TopicName,
+    BoxFuture, CheckSendError, CreateTopicError, InstanceServers, ListTopicsError, MessageSender,
+    OutboundMessage, QueueName, ReadTopicError, RouteError, SendError, StoredAs, TopicMessage,
+    TopicName,
 };
 
 use crate::compatibility::CompatibilityHook;
 use crate::config::RocketmqConfig;
+use crate::inspection;
 use crate::producer::Producers;
 use crate::reader::Reader;
 use crate::remoting::RemotingClient;
@@ -136,6 +138,28 @@ impl MessageSender for RocketmqInstance {
             }
             outcome
         })
+    }
+
+    fn servers(&self) -> BoxFuture<'_, InstanceServers> {
+        Box::pin(inspection::servers(&self.config, &self.remoting))
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Vec<TopicName>, ListTopicsError>> {
+        Box::pin(inspection::topics(&self.config, &self.routes))
+    }
+
+    fn check_send<'a>(
+        &'a self,
+        topic: &'a TopicName,
+        queue: &'a QueueName,
+    ) -> BoxFuture<'a, Result<(), CheckSendError>> {
+        Box::pin(inspection::check_send(
+            &self.config,
+            &self.routes,
+            &self.remoting,
+            topic,
+            queue,
+        ))
     }
 
     fn offsets<'a>(

@@ -9,6 +9,7 @@
 
 mod compatibility;
 mod config;
+mod inspection;
 mod instance;
 mod lenient_json;
 mod outcome;

@@ -19,17 +19,21 @@ pub enum FailPoint {
     Compaction,
     /// Between the transactions of a recovery.
     StartUp,
+    /// A new version of a plugin is in a transaction that is not committed (odd passes), or its transaction is
+    /// committed and nothing has taken it up yet (even passes).
+    Push,
 }
 
 impl FailPoint {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BeforeAppend,
         Self::BeforeCommit,
         Self::AfterCommit,
         Self::AfterSend,
         Self::Compaction,
         Self::StartUp,
+        Self::Push,
     ];
 
     /// The name in the environment.
@@ -42,6 +46,7 @@ impl FailPoint {
             Self::AfterSend => "after-send",
             Self::Compaction => "compaction",
             Self::StartUp => "start-up",
+            Self::Push => "push",
         }
     }
 }

@@ -17,11 +17,20 @@ pub mod repair;
 pub use database::{EngineError, OpenStoreError};
 pub use disk::ReadStoreError;
 pub use meta::{
-    GroupRecord, IncarnationRecord, MetaStore, MetaStoreError, MetaWrite, PluginRecord,
-    WriteMetaError,
+    ACTIVATIONS_MAX, Activation, ActivationOutcome, EARLIER_MAX, EarlierVersion, GenerationsRecord,
+    WITHDRAWN_MAX, WithdrawnVersion,
+};
+pub use meta::{
+    AUDITED_CHANGES_MAX, AUDITED_REFUSALS_MAX, AccessKeyRecord, AccessKeyUse, AuditOutcome,
+    AuditRecord, KeyMaterial, TokenRecord, UserRecord,
+};
+pub use meta::{
+    ChangeKind, GroupRecord, IncarnationRecord, MetaStore, MetaStoreError, MetaWrite, PluginRecord,
+    REVISIONS_MAX, RevisionRecord, WriteMetaError,
 };
 pub use outbox::{
     Burial, CommitListener, DeadLetter, DeadLetterFilter, DeadLetterReason, EditDeadLettersError,
     IncarnationCounts, OpenOutboxError, Outbox, OutboxConfig, OutboxCounts, OutboxStats, Outcome,
     PendingEvent, PutSlotMapError, RecoveredOutbox, ReplayDeadLetter, Settlement, TakeEventsError,
+    UnmatchedListener,
 };

@@ -4,19 +4,32 @@
 //! number is never given to something that was not stored. A record that cannot be read is an
 //! error, never left out: a rule must not vanish.
 
+mod access;
+mod generations;
+mod history;
 mod record;
 mod write;
 
 use std::path::{Path, PathBuf};
 
 use domain::{
-    Destination, GroupId, IncarnationId, Mapped, Ordering, PluginDigest, PluginName, Rule, RuleId,
+    Actor, AnyRule, Destination, GroupId, IncarnationId, Mapped, Ordering, PluginDigest,
+    PluginName, RuleId,
 };
 use redb::{Database, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::disk::{Disk, OpenFile};
 use crate::{EngineError, OpenStoreError, ReadStoreError};
 
+pub use self::access::{
+    AUDITED_CHANGES_MAX, AUDITED_REFUSALS_MAX, AccessKeyRecord, AccessKeyUse, AuditOutcome,
+    AuditRecord, KeyMaterial, TokenRecord, UserRecord,
+};
+pub use self::generations::{
+    ACTIVATIONS_MAX, Activation, ActivationOutcome, EARLIER_MAX, EarlierVersion, GenerationsRecord,
+    WITHDRAWN_MAX, WithdrawnVersion,
+};
+pub use self::history::{ChangeKind, REVISIONS_MAX, RevisionRecord};
 pub use self::write::{MetaWrite, WriteMetaError};
 
 /// Version of the tables.
@@ -29,10 +42,14 @@ type JsonTable<K> = TableDefinition<'static, K, &'static [u8]>;
 
 /// Rule id → record.
 const RULES: JsonTable<&'static str> = TableDefinition::new("rules");
+/// Rule id and revision → record; the last [`REVISIONS_MAX`] of each rule.
+const HISTORY: JsonTable<(&'static str, u64)> = TableDefinition::new("rule_history");
 /// Incarnation → record.
 const INCARNATIONS: JsonTable<u32> = TableDefinition::new("incarnations");
 /// Plugin name and version → record.
 const PLUGINS: JsonTable<(&'static str, u32)> = TableDefinition::new("plugins");
+/// Rule id → its generations.
+const GENERATIONS: JsonTable<&'static str> = TableDefinition::new("rule_generations");
 /// Digest → component.
 const PLUGIN_BYTES: JsonTable<&'static [u8; 32]> = TableDefinition::new("plugin_bytes");
 /// Group id → record.
@@ -81,6 +98,8 @@ pub struct PluginRecord {
     pub imports: Vec<String>,
     /// UNIX milliseconds.
     pub created_at_ms: u64,
+    /// Who uploaded it.
+    pub created_by: Actor,
     /// It came with the host.
     pub is_built_in: bool,
 }
@@ -134,18 +153,19 @@ impl MetaStore {
         let open: OpenFile =
             Box::new(|path: &Path| crate::database::open(path, CACHE_BYTES, SCHEMA));
         let file = open(&path)?;
+        keep_private(&path).map_err(|error| OpenStoreError::of(&path, error))?;
         write::create_tables(&file.database).map_err(|error| OpenStoreError::of(&path, error))?;
         Ok(Self {
             disk: Disk::new(path, open, file.database),
         })
     }
 
-    /// All rules, sorted by id.
+    /// All rules of all types, sorted by id.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, or a record is damaged.
-    pub fn rules(&self) -> Result<Vec<Rule>, MetaStoreError> {
+    pub fn rules(&self) -> Result<Vec<AnyRule>, MetaStoreError> {
         self.records(RULES, record::rule)
     }
 
@@ -278,6 +298,17 @@ impl MetaStore {
             self.disk.reopen()
         }
     }
+}
+
+/// Secrets of access keys are in it as they are: only its owner may read it.
+fn keep_private(path: &Path) -> Result<(), redb::StorageError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, mode).map_err(redb::StorageError::Io)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

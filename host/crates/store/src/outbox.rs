@@ -27,12 +27,12 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use domain::{
     ChannelFacts, ChannelTicket, Clock, CloseReason, EventType, IncarnationId, RefuseConnectError,
-    Sequence, Slot,
+    Sequence, Slot, StatusEvent,
 };
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -64,6 +64,10 @@ pub type OpenOutboxError = OpenStoreError;
 /// Why events could not be taken.
 pub type TakeEventsError = ReadStoreError;
 
+/// Hears of events that no rule matches and that are stored nowhere. Called on socket threads, so it must
+/// not wait.
+pub type UnmatchedListener = Box<dyn Fn(&StatusEvent) + Send + Sync>;
+
 /// What the outbox and its writer thread share.
 struct Shared {
     config: OutboxConfig,
@@ -86,6 +90,8 @@ pub struct Outbox {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held while dead letters are deleted or replayed.
     letter_edits: Mutex<()>,
+    /// Hears of events that no rule matches.
+    unmatched: OnceLock<UnmatchedListener>,
 }
 
 impl fmt::Debug for Outbox {
@@ -145,6 +151,7 @@ impl Outbox {
                 shared,
                 writer: Mutex::new(Some(writer)),
                 letter_edits: Mutex::new(()),
+                unmatched: OnceLock::new(),
             }),
             report,
         ))
@@ -245,7 +252,11 @@ impl Outbox {
             }),
             None => {
                 intake.unmatched_events += 1;
-                false
+                drop(intake);
+                if let Some(listener) = self.unmatched.get() {
+                    listener(&event);
+                }
+                return stamp;
             }
         };
         drop(intake);
@@ -253,6 +264,12 @@ impl Outbox {
             self.shared.wake.notify_one();
         }
         stamp
+    }
+
+    /// Shows events that no rule matches to `listener` from now on; the first one stays.
+    pub fn watch_unmatched(&self, listener: UnmatchedListener) {
+        // A second one would be a mistake of the caller and has no effect.
+        drop(self.unmatched.set(listener));
     }
 
     /// Ends with true when everything appended before this call is durable, at once if it already

@@ -41,7 +41,9 @@ pub(super) fn run(manifest: &Manifest) -> Result<(), Failure> {
     if !status.success() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("the build failed: {program} ended with {status}"),
+            format!(
+                "the build failed: {program} ended with {status}; what it wrote above says why"
+            ),
         ));
     }
     let component = read_component(&manifest.component)?;

@@ -15,7 +15,7 @@ macro_rules! files {
 const RUST: &[TemplateFile] = files!(
     "rust": "plugin.toml", "Cargo.toml", "rust-toolchain.toml", "build.rs", "src/lib.rs", "tests/events.toml", "README.md", "gitignore"
 );
-const PYTHON: &[TemplateFile] = files!("python": "plugin.toml", "app.py", "requirements.txt", "tests/events.toml", "README.md", "gitignore");
+const PYTHON: &[TemplateFile] = files!("python": "plugin.toml", "app.py", "traced.py", "requirements.txt", "tests/events.toml", "README.md", "gitignore");
 const JAVASCRIPT: &[TemplateFile] = files!("javascript": "plugin.toml", "rule.js", "package.json", "tests/events.toml", "README.md", "gitignore");
 
 // SDK: (path below `sdk/`, bytes); WIT: (file name, bytes).

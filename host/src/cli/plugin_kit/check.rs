@@ -2,22 +2,27 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use domain::MappingLimits;
-use plugin_runtime::{CompiledPlugin, MapperSpec};
+use plugin_runtime::{CompiledPlugin, MapperSpec, PrepareMapperError};
 use serde_json::json;
 
+use super::engine;
 use super::manifest::{component_file, read_component};
-use super::{Manifest, engine};
 use crate::cli::connection::Connection;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{print_json, print_line};
+use crate::cli::output::{print_json, print_line, talk};
 use crate::config::defaults;
 
-pub(super) fn run(connection: &Connection, file: Option<PathBuf>) -> Result<(), Failure> {
-    let language = Manifest::here().ok().map(|manifest| manifest.language);
+pub(super) fn run(
+    connection: &Connection,
+    file: Option<PathBuf>,
+    memory: Option<ByteSize>,
+) -> Result<(), Failure> {
+    let memory = engine::memory_of(memory);
     let file = component_file(file)?;
     let bytes = read_component(&file)?;
-    let runtime = engine::start(language)?;
+    let runtime = engine::start(memory)?;
     let started = tokio::time::Instant::now();
     let plugin = engine::compile(&runtime, &bytes)?;
     let compiled_in = started.elapsed();
@@ -27,13 +32,26 @@ pub(super) fn run(connection: &Connection, file: Option<PathBuf>) -> Result<(), 
         limits: MappingLimits::default(),
         samples: Vec::new(),
     };
-    runtime
-        .prepare(&plugin, spec)
-        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))?;
-    runtime
-        .run_own_cases(&plugin)
-        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    show(connection, &plugin, compiled_in)
+    let config_refused = match runtime.prepare(&plugin, spec) {
+        Ok(_) => None,
+        Err(PrepareMapperError::ConfigRefused { reason }) => Some(reason),
+        Err(error) => {
+            return Err(Failure::new(
+                Exit::Failed,
+                domain::ErrorChain(&error).to_string(),
+            ));
+        }
+    };
+    runtime.run_own_cases(&plugin).map_err(|error| {
+        let remedy = "correct the plugin or the case, see `rulemill plugin test`";
+        Failure::new(Exit::Failed, format!("{error}; {remedy}"))
+    })?;
+    if let Some(reason) = config_refused {
+        talk(format_args!(
+            "init refuses the configuration {{}} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
+        ));
+    }
+    show(connection, &plugin, memory, compiled_in)
 }
 
 /// The configuration of the first case that has one and does not expect it to be refused.
@@ -46,9 +64,30 @@ pub(super) fn first_config(plugin: &CompiledPlugin) -> String {
         .map_or_else(|| "{}".to_owned(), ToString::to_string)
 }
 
+/// The package and version that the exports are of.
+fn contract(exports: &[String]) -> String {
+    let mapper = exports
+        .iter()
+        .find_map(|name| name.strip_prefix("rulemill:rule/status-mapper@"));
+    // What exports no mapper was refused before.
+    mapper.map_or_else(
+        || "none".to_owned(),
+        |version| format!("rulemill:rule@{version}"),
+    )
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
 fn show(
     connection: &Connection,
     plugin: &CompiledPlugin,
+    memory: u64,
     compiled_in: std::time::Duration,
 ) -> Result<(), Failure> {
     let facts = plugin.facts();
@@ -56,6 +95,7 @@ fn show(
         return print_json(&json!({
             "digest": facts.digest.to_string(),
             "size": facts.size_bytes,
+            "contract": contract(&facts.exports),
             "exports": facts.exports,
             "imports": facts.imports,
             "cases": plugin.cases().len(),
@@ -63,6 +103,7 @@ fn show(
         }));
     }
     let lines = [
+        ("contract", contract(&facts.exports)),
         ("digest", facts.digest.to_string()),
         (
             "size",
@@ -73,17 +114,19 @@ fn show(
             ),
         ),
         ("compiles in", format!("{} ms", compiled_in.as_millis())),
-        ("exports", facts.exports.join(", ")),
-        ("imports", facts.imports.join(", ")),
+        ("exports", listed(&facts.exports)),
+        ("imports", listed(&facts.imports)),
         ("own cases", format!("{}, all hold", plugin.cases().len())),
         (
             "may use",
             format!(
-                "{} MiB of memory, {} ms of CPU time a call, {} ms for init, {} messages an event; no files, no network, no clock but the event's",
-                defaults::PLUGIN_MEMORY_BYTES_MAX >> 20,
+                "{} MiB of memory, {} ms of CPU time a call, {} ms for init, {} messages and {} MiB an event, log lines and counters; \
+                 no files, no network, no environment, no clock but the event's",
+                memory >> 20,
                 defaults::CALL_DEADLINE.as_millis(),
                 defaults::INIT_DEADLINE.as_millis(),
                 defaults::MESSAGES_MAX,
+                defaults::OUTPUT_BYTES_MAX >> 20,
             ),
         ),
     ];

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use plugin_runtime::{
     CodeCacheConfig, CodeConfig, CompiledPlugin, Compiler, PluginRuntime, RuntimeConfig,
 };
 
-use super::Language;
+use super::{Language, Manifest};
 use crate::cli::failure::{Exit, Failure};
 use crate::config::defaults;
 
@@ -17,14 +18,33 @@ const INTERPRETER_MEMORY_BYTES: u64 = 64 << 20;
 /// Some ten components with an interpreter.
 const CACHE_BYTES_MAX: u64 = 512 << 20;
 
-/// Starts the engine for a plugin in `language`.
-pub(super) fn start(language: Option<Language>) -> Result<Arc<PluginRuntime>, Failure> {
-    let memory = match language {
+/// Starts the engine; an instance gets `memory` bytes.
+pub(super) fn start(memory: u64) -> Result<Arc<PluginRuntime>, Failure> {
+    PluginRuntime::start_with(config(memory), code())
+        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))
+}
+
+/// Linear memory of an instance, bytes: what was asked for, else what the language of this folder needs.
+pub(super) fn memory_of(asked: Option<ByteSize>) -> u64 {
+    let of_language = || {
+        let language = Manifest::here().ok().map(|manifest| manifest.language);
+        of(language)
+    };
+    asked.map_or_else(of_language, |asked| asked.as_u64())
+}
+
+/// The same for a plugin in `language`.
+pub(super) fn of(language: Option<Language>) -> u64 {
+    match language {
         Some(Language::Python) => INTERPRETER_MEMORY_BYTES,
         Some(Language::Rust | Language::Javascript) | None => defaults::PLUGIN_MEMORY_BYTES_MAX,
-    };
+    }
+}
+
+/// The host's default limits, but for the memory of an instance.
+pub(super) fn config(memory: u64) -> RuntimeConfig {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let config = RuntimeConfig {
+    RuntimeConfig {
         mapper_threads: NonZeroUsize::MIN,
         memory_bytes_max: memory,
         memory_total_bytes_max: defaults::PLUGIN_MEMORY_TOTAL_BYTES,
@@ -35,13 +55,11 @@ pub(super) fn start(language: Option<Language>) -> Result<Arc<PluginRuntime>, Fa
         component_bytes_max: size(defaults::COMPONENT_BYTES_MAX),
         node: "rulemill-1".into(),
         instance: defaults::INSTANCE_ID.into(),
-    };
-    PluginRuntime::start_with(config, code())
-        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))
+    }
 }
 
 /// A component with an interpreter takes 20 s to compile: `test`, `check` and `bench` share the result.
-fn code() -> CodeConfig {
+pub(super) fn code() -> CodeConfig {
     let folders = directories::ProjectDirs::from("", "", "rulemill");
     let cache = folders.map(|folders| CodeCacheConfig {
         folder: folders.cache_dir().join("compiled-plugins"),

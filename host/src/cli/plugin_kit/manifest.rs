@@ -70,7 +70,7 @@ pub(in crate::cli) fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
     let size = std::fs::metadata(file).map_err(unreadable)?.len();
     if size > COMPONENT_BYTES_MAX {
         return Err(fail(format!(
-            "has {size} bytes; no host takes more than {COMPONENT_BYTES_MAX}"
+            "has {size} bytes; no host takes more than {COMPONENT_BYTES_MAX}; build it with optimisation and stripped"
         )));
     }
     std::fs::read(file).map_err(unreadable)

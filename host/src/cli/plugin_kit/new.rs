@@ -45,7 +45,16 @@ fn make(folder: &Path, name: &str, language: Language) -> Result<(), Failure> {
             format!("{} cannot be made: {error}", what.display()),
         )
     };
-    fs::create_dir(folder).map_err(|error| fail(folder, error))?;
+    fs::create_dir(folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure::new(
+            Exit::Failed,
+            format!(
+                "{} is there already; take another name, or remove it",
+                folder.display()
+            ),
+        ),
+        _ => fail(folder, error),
+    })?;
     let crate_name = name.replace('-', "_");
     let version = env!("CARGO_PKG_VERSION");
     for (path, text) in bundle::template(language) {

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use super::cases::{self, WrittenCase};
+use super::guest_log::{self, GuestLine};
 use super::manifest::read_component;
 use super::{Manifest, build, engine};
 use crate::cli::connection::Connection;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{print_json, print_line, talk};
+use crate::cli::output::{print_json, print_line, printable, talk};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -22,6 +23,20 @@ pub(super) struct Plan {
     pub(super) filter: Option<String>,
     pub(super) no_build: bool,
     pub(super) update: bool,
+}
+
+/// A case, what came of it, and what the plugin said meanwhile.
+#[derive(Debug)]
+pub(super) struct RanCase {
+    pub(super) written: WrittenCase,
+    pub(super) report: CaseReport,
+    pub(super) log: Vec<GuestLine>,
+}
+
+impl RanCase {
+    pub(super) fn holds(&self) -> bool {
+        self.report.mismatches.is_empty()
+    }
 }
 
 pub(super) fn run(connection: &Connection, plan: &Plan) -> Result<(), Failure> {
@@ -36,19 +51,12 @@ pub(super) fn run(connection: &Connection, plan: &Plan) -> Result<(), Failure> {
             "no case was run: write some into tests/*.toml, or mind the filter",
         ));
     }
-    let failed: Vec<_> = reports
-        .iter()
-        .filter(|(_, report)| !report.mismatches.is_empty())
-        .collect();
+    let failed: Vec<_> = reports.iter().filter(|ran| !ran.holds()).collect();
     if connection.is_json() {
-        let all = reports
-            .iter()
-            .map(|(case, report)| shown_as_json(case, report));
+        let all = reports.iter().map(shown_as_json);
         print_json(&Value::Array(all.collect()))?;
     } else {
-        for (case, report) in &reports {
-            show(case, report)?;
-        }
+        reports.iter().try_for_each(show)?;
     }
     if plan.update && !failed.is_empty() {
         let count = failed.len();
@@ -69,14 +77,15 @@ pub(super) fn run(connection: &Connection, plan: &Plan) -> Result<(), Failure> {
     ))
 }
 
-/// The cases whose name contains `filter`, each with what came of it.
+/// Runs the cases whose name contains `filter`.
 pub(super) fn run_cases(
     manifest: &Manifest,
     filter: Option<&str>,
-) -> Result<Vec<(WrittenCase, CaseReport)>, Failure> {
-    let runtime = engine::start(Some(manifest.language))?;
+) -> Result<Vec<RanCase>, Failure> {
+    let runtime = engine::start(engine::of(Some(manifest.language)))?;
     let plugin = engine::compile(&runtime, &read_component(&manifest.component)?)?;
     let mut reports = Vec::new();
+    drop(guest_log::take());
     for written in cases::read()? {
         if filter.is_some_and(|filter| !written.case.name.contains(filter)) {
             continue;
@@ -87,51 +96,68 @@ pub(super) fn run_cases(
                 let chain = domain::ErrorChain(&error);
                 Failure::new(Exit::Failed, format!("{}: {chain}", written.file.display()))
             })?;
-        reports.push((written, report));
+        reports.push(RanCase {
+            written,
+            report,
+            log: guest_log::take(),
+        });
     }
     Ok(reports)
 }
 
-fn show(written: &WrittenCase, report: &CaseReport) -> Result<(), Failure> {
-    let verdict = if report.mismatches.is_empty() {
-        "ok  "
-    } else {
-        "FAIL"
-    };
-    let micros = report.took.as_micros();
-    print_line(&format!("{verdict} {} ({micros} µs)", written.case.name))?;
-    for mismatch in &report.mismatches {
+fn show(ran: &RanCase) -> Result<(), Failure> {
+    let verdict = if ran.holds() { "ok  " } else { "FAIL" };
+    let micros = ran.report.took.as_micros();
+    print_line(&format!(
+        "{verdict} {} ({micros} µs)",
+        ran.written.case.name
+    ))?;
+    for mismatch in &ran.report.mismatches {
         print_line(&format!("     {}", mismatch.place))?;
         print_line(&format!("       expected {}", mismatch.expected))?;
         print_line(&format!("       got      {}", mismatch.found))?;
     }
+    for line in &ran.log {
+        print_line(&format!(
+            "     log {:<5} {}",
+            line.level,
+            printable(&line.text)
+        ))?;
+    }
     Ok(())
 }
 
-fn shown_as_json(written: &WrittenCase, report: &CaseReport) -> Value {
-    let mismatches: Vec<_> = report
+fn shown_as_json(ran: &RanCase) -> Value {
+    let mismatches: Vec<_> = ran
+        .report
         .mismatches
         .iter()
         .map(|it| json!({ "place": it.place, "expected": it.expected, "found": it.found }))
         .collect();
+    let log: Vec<_> = ran
+        .log
+        .iter()
+        .map(|it| json!({ "level": it.level, "line": it.text }))
+        .collect();
     json!({
-        "case": written.case.name,
-        "file": written.file.display().to_string(),
+        "case": ran.written.case.name,
+        "file": ran.written.file.display().to_string(),
         "passed": mismatches.is_empty(),
         "mismatches": mismatches,
-        "micros": u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX),
-        "memoryBytes": report.memory_bytes,
+        "log": log,
+        "micros": u64::try_from(ran.report.took.as_micros()).unwrap_or(u64::MAX),
+        "memoryBytes": ran.report.memory_bytes,
     })
 }
 
 /// Writes what the plugin did into the cases; everything else in the files stays as it is.
-fn update(failed: &[&(WrittenCase, CaseReport)]) -> Result<(), Failure> {
+fn update(failed: &[&RanCase]) -> Result<(), Failure> {
     let mut by_file: BTreeMap<&PathBuf, Vec<(usize, &Answer)>> = BTreeMap::new();
-    for (written, report) in failed {
+    for ran in failed {
         by_file
-            .entry(&written.file)
+            .entry(&ran.written.file)
             .or_default()
-            .push((written.index, &report.answer));
+            .push((ran.written.index, &ran.report.answer));
     }
     for (file, answers) in by_file {
         rewrite(file, &answers).map_err(|problem| {

@@ -13,7 +13,7 @@ use super::{Manifest, build, test};
 use crate::cli::api::encode;
 use crate::cli::connection::Connection;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{field, talk};
+use crate::cli::output::{field, items, printable, talk};
 
 /// How often the folder is looked at: well below what a build takes, and nothing for a disk.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -34,6 +34,8 @@ const SKIPPED: [&str; 7] = [
 type Glance = BTreeMap<PathBuf, (SystemTime, u64)>;
 
 pub(super) fn run(connection: &Connection, no_push: bool) -> Result<(), Failure> {
+    // Another folder is a mistake that no save mends.
+    drop(Manifest::here()?);
     let mut seen = Glance::new();
     loop {
         let now = look()?;
@@ -63,11 +65,18 @@ fn once(connection: &Connection, no_push: bool) -> Result<(), Failure> {
     build::run(&manifest)?;
     let reports = test::run_cases(&manifest, None)?;
     let mut failed = 0;
-    for (written, report) in &reports {
-        if !report.mismatches.is_empty() {
+    for ran in &reports {
+        if !ran.holds() {
             failed += 1;
-            for mismatch in &report.mismatches {
-                talk(format_args!("FAIL {}: {mismatch}", written.case.name));
+            for mismatch in &ran.report.mismatches {
+                talk(format_args!("FAIL {}: {mismatch}", ran.written.case.name));
+            }
+            for line in &ran.log {
+                talk(format_args!(
+                    "     log {:<5} {}",
+                    line.level,
+                    printable(&line.text)
+                ));
             }
         }
     }
@@ -84,11 +93,11 @@ fn once(connection: &Connection, no_push: bool) -> Result<(), Failure> {
     if !no_push {
         push(connection, &manifest)?;
     }
-    if let Some((written, payload)) = reports
+    if let Some((name, payload)) = reports
         .iter()
-        .find_map(|(written, report)| Some((written, payload(&report.answer)?)))
+        .find_map(|ran| Some((&ran.written.case.name, payload(&ran.report.answer)?)))
     {
-        talk(format_args!("{} → {payload}", written.case.name));
+        talk(format_args!("{name} → {payload}"));
     }
     talk(format_args!(
         "{} ms after the save",
@@ -101,6 +110,10 @@ fn push(connection: &Connection, manifest: &Manifest) -> Result<(), Failure> {
     let bytes = read_component(&manifest.component)?;
     let path = format!("/v1/plugins/{}/versions", encode(&manifest.name));
     let version = connection.api()?.push(&path, &bytes)?;
+    for warning in items(&version, "warnings") {
+        let text = warning.as_str().map(printable).unwrap_or_default();
+        talk(format_args!("warning: {text}"));
+    }
     talk(format_args!(
         "{} version {} is live",
         manifest.name,

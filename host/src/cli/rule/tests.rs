@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{Parts, parse_object};
+use super::parts::{Parts, parse_object};
 
 fn parts() -> Parts {
     Parts {

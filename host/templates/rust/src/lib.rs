@@ -1,6 +1,6 @@
 //! Maps each status event to one JSON message.
 
-use rulemill_sdk::{Event, MapError, Message, StatusRule};
+use rulemill_sdk::{Event, MapError, Message, StatusRule, config};
 use serde::Deserialize;
 
 /// The rule's `mapping.config`.
@@ -16,8 +16,8 @@ fn no_region() -> String {
 }
 
 impl StatusRule for Mapping {
-    fn init(config: &str) -> Result<Self, String> {
-        serde_json::from_str(config).map_err(|error| error.to_string())
+    fn init(text: &str) -> Result<Self, String> {
+        config::read(text)
     }
 
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
@@ -36,3 +36,17 @@ impl StatusRule for Mapping {
 }
 
 rulemill_sdk::export_rule!(Mapping);
+
+#[cfg(test)]
+mod tests {
+    use rulemill_sdk::testing::{Plugin, connect};
+
+    use super::Mapping;
+
+    #[test]
+    fn the_region_is_that_of_the_configuration() {
+        let plugin = Plugin::<Mapping>::start(r#"{"region":"eu"}"#).unwrap();
+        let mapped = plugin.map(&connect().build());
+        assert!(mapped.body().contains(r#""region":"eu""#));
+    }
+}

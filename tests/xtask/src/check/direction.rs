@@ -28,10 +28,11 @@ const HOST: [&str; 11] = [
 ];
 
 /// Which package alone may name an engine.
-const ENGINES: [(&str, &str); 10] = [
+const ENGINES: [(&str, &str); 11] = [
     ("argon2", "access"),
     ("ntex", "mqtt-server"),
     ("ntex-mqtt", "mqtt-server"),
+    ("ntex-tls", "mqtt-server"),
     ("wasmtime", "plugin-runtime"),
     ("wasmtime-wasi", "plugin-runtime"),
     ("redb", "store"),

@@ -165,6 +165,28 @@ fn client_ids_of_an_access_key_have_accounts_of_their_own() {
 }
 
 #[test]
+fn a_signature_is_looked_at_whatever_its_address_has_failed() {
+    let now = Instant::now();
+    let throttle = throttle(now);
+    let device = |client_id| Subject {
+        method: AuthenticationMethod::Signature,
+        name: "AK",
+        client_id: Some(client_id),
+    };
+    let ids: Vec<String> = (0..20).map(|n| format!("GID_A@@@d{n}")).collect();
+    let charges: Vec<_> = ids
+        .iter()
+        .map(|id| throttle.charge(peer("192.0.2.1"), device(id), now).unwrap())
+        .collect();
+    let over = charges.iter().filter(|charge| charge.is_over()).count();
+    assert_eq!(over, 10);
+    // Guesses for one client id end all the same, and a password is not looked at.
+    while fails(&throttle, "192.0.2.1", device("GID_A@@@d0"), now) {}
+    assert!(!succeeds(&throttle, "192.0.2.1", user("ann"), now));
+    assert!(succeeds(&throttle, "192.0.2.1", device("GID_A@@@new"), now));
+}
+
+#[test]
 fn an_address_is_a_v4_address_or_a_prefix_of_v6() {
     let now = Instant::now();
     let same = [

@@ -61,7 +61,9 @@ fn pipeline_config(data_dir: &Path) -> PipelineConfig {
             instance: "instance".into(),
         },
         code: CodeConfig::default(),
+        credentials: std::sync::Arc::default(),
         built_in: Vec::new(),
+        plugin_folder: None,
         is_group_auto_create: true,
         rules_max: 10,
     }
@@ -91,6 +93,8 @@ impl Host {
             node: "node".to_owned(),
             instance: "instance".to_owned(),
             version: "1".to_owned(),
+            certificate: None,
+            rules_folder: None,
         };
         let control = Arc::clone(&pipeline.control);
         let server = AdminServer::bind(config, control, broker, probes);

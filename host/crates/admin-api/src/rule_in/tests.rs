@@ -1,4 +1,4 @@
-use domain::{MappingLimits, OnFault, OnReject, RuleId, VersionSelector};
+use domain::{AnyRuleDraft, MappingLimits, OnFault, OnReject, RuleDraft, RuleId, VersionSelector};
 use serde_json::{Value, json};
 
 use super::{CheckedRule, parse_rule};
@@ -17,11 +17,66 @@ fn check(value: &Value) -> Result<CheckedRule, ApiError> {
     parse_rule(value.to_string().as_bytes())?.check(None)
 }
 
+fn status(rule: CheckedRule) -> RuleDraft {
+    match rule.draft {
+        AnyRuleDraft::Status(draft) => draft,
+        AnyRuleDraft::Data(draft) => panic!("{draft:?} is no status rule"),
+    }
+}
+
+fn outbound() -> Value {
+    json!({
+        "ruleId": "telemetry",
+        "type": "dataOutbound",
+        "source": { "mqttTopic": "Telemetry" },
+        "destination": { "service": "rocketmq", "instanceId": "embedded", "topic": "TopicT" }
+    })
+}
+
+#[test]
+fn a_data_rule_is_kept_disabled_and_has_no_mapping() {
+    let rule = check(&outbound()).unwrap();
+    assert!(!rule.draft.is_enabled() && rule.warnings[0].contains("disabled"));
+    let inbound = json!({
+        "ruleId": "commands",
+        "status": "disabled",
+        "type": "dataInbound",
+        "source": { "service": "rocketmq", "instanceId": "embedded", "topic": "TopicC" },
+        "destination": { "mqttTopic": "Commands" }
+    });
+    assert!(check(&inbound).unwrap().warnings.is_empty());
+    let table = [
+        ("status", json!("enabled"), "data_rule_held"),
+        ("mapping", json!({}), "invalid_rule"),
+        ("onActivate", json!("none"), "invalid_rule"),
+        (
+            "source",
+            json!({ "groupId": "GID_Devices" }),
+            "invalid_rule",
+        ),
+        ("source", json!({ "mqttTopic": "a/b" }), "invalid_rule"),
+        ("source", json!({}), "invalid_rule"),
+        (
+            "destination",
+            json!({ "mqttTopic": "Other" }),
+            "invalid_rule",
+        ),
+    ];
+    for (field, wrong, code) in table {
+        let mut value = outbound();
+        value[field] = wrong;
+        let error = check(&value).unwrap_err();
+        assert_eq!(error.code(), code, "{field}: {}", error.message());
+    }
+}
+
 #[test]
 fn everything_but_id_type_source_and_destination_has_a_default() {
     let rule = check(&smallest()).unwrap();
-    assert!(rule.draft.enabled && rule.warnings.is_empty() && rule.draft.description.is_empty());
-    let mapping = rule.draft.mapping;
+    assert!(rule.warnings.is_empty());
+    let draft = status(rule);
+    assert!(draft.enabled && draft.description.is_empty());
+    let mapping = draft.mapping;
     assert_eq!(mapping.plugin.as_str(), "apsaramq-status");
     assert_eq!(mapping.version, VersionSelector::Latest);
     assert_eq!(mapping.config, "{}");
@@ -55,7 +110,7 @@ fn what_the_server_makes_is_ignored() {
         .as_object_mut()
         .unwrap()
         .append(&mut more.as_object().unwrap().clone());
-    let mapping = check(&value).unwrap().draft.mapping;
+    let mapping = status(check(&value).unwrap()).mapping;
     assert_eq!(mapping.version, VersionSelector::Number(2));
     assert_eq!(
         serde_json::from_str::<Value>(&mapping.config).unwrap(),
@@ -73,7 +128,7 @@ fn a_long_rule_id_is_cut_and_says_so() {
     let mut value = smallest();
     value["ruleId"] = "r".repeat(65).into();
     let rule = check(&value).unwrap();
-    assert_eq!(rule.draft.rule_id.as_str(), "r".repeat(64));
+    assert_eq!(rule.draft.rule_id().as_str(), "r".repeat(64));
     assert!(rule.warnings[0].contains("was cut to"));
 }
 
@@ -88,7 +143,7 @@ fn an_id_in_the_path_must_be_the_one_in_the_body() {
     assert_eq!(rule(&smallest()).unwrap_err().code(), "invalid_rule");
     let mut value = smallest();
     value.as_object_mut().unwrap().remove("ruleId");
-    assert_eq!(rule(&value).unwrap().draft.rule_id, path_id);
+    assert_eq!(*rule(&value).unwrap().draft.rule_id(), path_id);
 }
 
 #[expect(clippy::too_many_lines, reason = "one row per wrong part")]
@@ -128,9 +183,9 @@ fn each_wrong_part_is_named_with_what_would_be_right() {
         ),
         (
             "/type",
-            json!("dataOutbound"),
+            json!("status"),
             "invalid_rule",
-            "clientStatusNotification",
+            "clientStatusNotification, dataOutbound, dataInbound",
         ),
         (
             "/destination/service",
@@ -182,6 +237,12 @@ fn each_wrong_part_is_named_with_what_would_be_right() {
             "from 1",
         ),
         ("/mapping", json!({ "config": [] }), "invalid_rule", "map"),
+        (
+            "/mapping",
+            json!({ "config": "{" }),
+            "invalid_rule",
+            "not JSON",
+        ),
         (
             "/mapping",
             json!({ "limits": { "memoryBytesMax": 0 } }),
@@ -244,4 +305,16 @@ fn broken_json_is_not_called_a_broken_rule() {
         );
     }
     assert_eq!(parse_rule(b"[]").unwrap_err().code(), "invalid_rule");
+}
+
+#[test]
+fn equal_configurations_are_equal_texts() {
+    let config = |config: Value| {
+        let mut value = smallest();
+        value["mapping"] = json!({ "config": config });
+        status(check(&value).unwrap()).mapping.config
+    };
+    let given = config(json!({ "b": { "d": 1, "c": null }, "a": [{ "f": 1, "e": 2 }] }));
+    assert_eq!(given, r#"{"a":[{"e":2,"f":1}],"b":{"c":null,"d":1}}"#);
+    assert_eq!(config(Value::String(given.clone())), given);
 }

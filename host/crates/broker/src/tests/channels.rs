@@ -273,7 +273,10 @@ fn the_counters_tell_what_happened() {
     );
     tcp.connection.close(CloseReason::ConnectionReset);
     let snapshot = broker.stats().snapshot();
-    assert_eq!(snapshot.opened, [("tcp", 1), ("ws", 1)]);
+    assert_eq!(
+        snapshot.opened,
+        [("tcp", 1), ("ws", 1), ("tls", 0), ("wss", 0)]
+    );
     assert_eq!(snapshot.online, 1);
     for (reason, count) in snapshot.closed {
         assert_eq!(

@@ -1,4 +1,4 @@
-use super::{ClientId, GroupId, PluginDigest, PluginName, RuleId, TopicName};
+use super::{ClientId, GroupId, MqttTopic, PluginDigest, PluginName, RuleId, TopicName};
 
 #[test]
 fn each_name_is_allowed_up_to_its_limit_and_not_beyond() {
@@ -21,6 +21,12 @@ fn each_name_is_allowed_up_to_its_limit_and_not_beyond() {
     assert!(TopicName::parse(&"t".repeat(128)).is_err());
     assert!(TopicName::parse("TBW102").is_err());
     assert!(TopicName::parse("a b").is_err());
+
+    assert!(MqttTopic::parse("abc").is_ok());
+    assert!(MqttTopic::parse(&"t".repeat(64)).is_ok());
+    for wrong in ["ab", &"t".repeat(65), "a.bc", "a/b", "abc#"] {
+        assert!(MqttTopic::parse(wrong).is_err(), "{wrong}");
+    }
 
     assert!(PluginName::parse("a-1").is_ok());
     assert!(PluginName::parse("A").is_err());

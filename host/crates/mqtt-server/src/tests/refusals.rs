@@ -7,7 +7,7 @@ use super::wire::{Client, ConnectPacket, hello};
 use super::*;
 
 /// The code of the refusal and all text in the CONNACK.
-fn refused(host: &Host, connect: &ConnectPacket) -> (u8, String) {
+pub(super) fn refused(host: &Host, connect: &ConnectPacket) -> (u8, String) {
     let (mut client, answer) = Client::ask(host.tcp(), connect);
     assert_eq!(client.try_read(), None);
     (
@@ -16,13 +16,13 @@ fn refused(host: &Host, connect: &ConnectPacket) -> (u8, String) {
     )
 }
 
-fn count_refused(host: &Host, reason: RefusalReason) -> u64 {
+pub(super) fn count_refused(host: &Host, reason: RefusalReason) -> u64 {
     let refused = host.broker.stats().snapshot().refused;
     refused.iter().find(|(it, _)| *it == reason).unwrap().1
 }
 
 /// That nothing came of what was tried: a client that is let in is the first in the record.
-fn nothing_recorded(host: &Host) {
+pub(super) fn nothing_recorded(host: &Host) {
     *host.sink.refuse.lock() = None;
     let _fence = Client::connect(host.tcp(), &hello(V5, "GID_Demo@@@fence"));
     assert_eq!(host.sink.events(1), ["GID_Demo@@@fence connect"]);
@@ -54,22 +54,6 @@ fn an_empty_client_id_is_replaced_where_every_id_is_accepted() {
         ..hello(V311, "")
     };
     assert_eq!(refused(&host, &not_clean).0, 2);
-}
-
-#[test]
-fn anonymous_clients_are_refused_where_they_may_not_connect() {
-    let host = Host::start_with(|config| config.anonymous = Anonymous::Never);
-    assert_eq!(refused(&host, &hello(V311, "a")).0, 5);
-    let (code, text) = refused(&host, &hello(V5, "a"));
-    assert_eq!(code, 0x87);
-    assert!(text.contains("access.anonymous"), "{text}");
-    assert_eq!(host.sink.events(0), Vec::<String>::new());
-
-    let open = SocketAddr::from(([0, 0, 0, 0], 0));
-    let host = Host::start_with(|config| config.tcp = vec![open]);
-    let address = SocketAddr::from(([127, 0, 0, 1], host.tcp().port()));
-    let (_client, answer) = Client::ask(address, &hello(V5, "a"));
-    assert_eq!(answer.body[1], 0x87);
 }
 
 #[test]
@@ -195,7 +179,7 @@ fn a_connection_without_a_connect_is_closed_in_time_and_is_nothing() {
     assert_eq!(garbage.try_read(), None);
     assert_eq!(
         host.broker.stats().snapshot().opened,
-        [("tcp", 0), ("ws", 0)]
+        [("tcp", 0), ("ws", 0), ("tls", 0), ("wss", 0)]
     );
     nothing_recorded(&host);
 }

@@ -67,8 +67,7 @@ fn an_address_in_use_is_named_with_its_listener() {
     ] {
         let mut config = config();
         change(&mut config, taken);
-        let sink = Arc::clone(&host.sink) as Arc<dyn StatusSink>;
-        let error = MqttServer::start(config, Arc::clone(&host.broker), sink).unwrap_err();
+        let error = MqttServer::start(config, host.parts()).unwrap_err();
         let text = ErrorChain(&error).to_string();
         assert!(
             text.starts_with(&format!(
@@ -87,7 +86,6 @@ fn a_server_without_listeners_does_not_start() {
         ws: Vec::new(),
         ..config()
     };
-    let sink = Arc::clone(&host.sink) as Arc<dyn StatusSink>;
-    let started = MqttServer::start(config, Arc::clone(&host.broker), sink);
+    let started = MqttServer::start(config, host.parts());
     assert!(matches!(started, Err(StartServerError::NoListener)));
 }

@@ -20,6 +20,7 @@ pub(super) struct ConnectPacket {
     pub(super) packet_limits: Option<(u32, u16)>,
     pub(super) will: Option<(&'static str, &'static str)>,
     pub(super) username: Option<&'static str>,
+    pub(super) password: Option<&'static [u8]>,
 }
 
 /// A packet from the server.
@@ -45,6 +46,7 @@ pub(super) fn hello(version: MqttVersion, client_id: &str) -> ConnectPacket {
         packet_limits: None,
         will: None,
         username: None,
+        password: None,
     }
 }
 
@@ -74,6 +76,7 @@ impl ConnectPacket {
         let mut flags = u8::from(self.clean) << 1;
         flags |= if self.will.is_some() { 0b0000_1100 } else { 0 };
         flags |= u8::from(self.username.is_some()) << 7;
+        flags |= u8::from(self.password.is_some()) << 6;
         let mut body = text("MQTT");
         body.extend([if v5 { 5 } else { 4 }, flags]);
         body.extend(self.keep_alive.to_be_bytes());
@@ -98,6 +101,10 @@ impl ConnectPacket {
         }
         if let Some(username) = self.username {
             body.extend(text(username));
+        }
+        if let Some(password) = self.password {
+            body.extend(u16::try_from(password.len()).unwrap().to_be_bytes());
+            body.extend(password);
         }
         frame(0x10, &body)
     }

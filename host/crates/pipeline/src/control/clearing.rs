@@ -112,6 +112,7 @@ impl Control {
                 || left.incarnations.values().any(|it| it.rule_id == *rule_id);
             if !is_known {
                 self.baseline.forget(rule_id);
+                self.samples.forget(rule_id);
                 self.observed.refusals.forget(rule_id);
             }
             tracing::info!(%rule_id, incarnation = record.id.0, "drained part of a rule forgotten");

@@ -35,7 +35,8 @@ impl Control {
     pub async fn create_group(&self, group_id: GroupId) -> Result<GroupView, ControlError> {
         let _change = self.change.lock().await;
         if self.known_groups.contains(&group_id) {
-            let message = format!("there is a group {group_id} already");
+            let message =
+                format!("there is a group {group_id} already; use it, or choose another id");
             return Err(ControlError::new(ControlCode::GroupExists, message));
         }
         let view = GroupView {

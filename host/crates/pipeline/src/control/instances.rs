@@ -71,7 +71,10 @@ impl Control {
         }
     }
 
-    fn instance(&self, instance_id: &InstanceId) -> Result<&InstanceConfig, ControlError> {
+    pub(super) fn instance(
+        &self,
+        instance_id: &InstanceId,
+    ) -> Result<&InstanceConfig, ControlError> {
         self.configured.get(instance_id).ok_or_else(|| {
             let known: Vec<_> = self.instances().iter().map(ToString::to_string).collect();
             let message = format!(

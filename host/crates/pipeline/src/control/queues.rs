@@ -70,7 +70,7 @@ fn refusal(rule_id: &RuleId, queue: &QueueName, error: &RetireQueueError) -> Con
         ),
         RetireQueueError::Store(detail) => (
             ControlCode::StoreFailed,
-            format!("the store failed: {detail}"),
+            format!("the store failed: {detail}; see the host's log and its disk"),
         ),
         RetireQueueError::NotReady => (
             ControlCode::QueueBusy,

@@ -1,13 +1,17 @@
 //! Rules: create, replace, enable, disable, delete, show.
 
+mod state;
+
 use std::sync::Arc;
 
-use domain::{OnActivate, Rule, RuleDraft, RuleId, VersionSelector};
-use store::{IncarnationRecord, MetaWrite, WriteMetaError};
+use domain::{Actor, AnyRule, AnyRuleDraft, RuleId};
+use store::{ChangeKind, MetaWrite, WriteMetaError};
 
-use super::{Control, ControlCode, ControlError, Health, RuleState, RuleView};
+use super::checking::{AllDrafts, check_count};
+use super::staging::{StagedRemoval, StagedRule};
+use super::{Control, ControlCode, ControlError, RuleView};
 use crate::control_errors;
-use crate::intent::{Intent, resolved_key};
+use crate::intent::Intent;
 
 /// What happens to the queued events of a deleted rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,15 @@ pub enum PendingEvents {
     Discard,
 }
 
+/// Under which conditions a rule is changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EditTerms {
+    /// Only if this is its present revision.
+    pub if_revision: Option<u64>,
+    /// A missing topic or name server is only a warning.
+    pub is_forced: bool,
+}
+
 impl Control {
     /// Creates a rule. With `is_forced`, a missing topic or name server is only a warning.
     ///
@@ -27,75 +40,80 @@ impl Control {
     /// Says what is wrong or in the way; nothing is saved then.
     pub async fn create_rule(
         &self,
-        draft: RuleDraft,
+        draft: AnyRuleDraft,
         is_forced: bool,
+        by: &Actor,
     ) -> Result<RuleView, ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
-        if let Some(rule) = intent.rules.get(&draft.rule_id) {
+        if intent.any_rule(draft.rule_id()).is_some() {
             let message = format!(
                 "there is a rule {} already; edit it, or choose another id",
-                rule.draft.rule_id
+                draft.rule_id()
             );
             return Err(ControlError::new(ControlCode::RuleExists, message));
         }
-        if intent.rules.len() >= self.rules_max {
-            let message = format!(
-                "there are {} rules, as many as limits.rules allows; delete one or raise the limit",
-                intent.rules.len()
-            );
-            return Err(ControlError::new(ControlCode::TooManyRules, message));
-        }
-        let warnings = self.check(&intent, &draft, is_forced).await?;
-        self.save(&intent, draft, warnings).await
+        let mut all = AllDrafts::of(&intent);
+        check_count(all.len() + 1, self.rules_max)?;
+        all.put(draft.clone());
+        let warnings = self.check_rule(&intent, &draft, &all, is_forced).await?;
+        self.save(&intent, draft, ChangeKind::Created, by, warnings)
+            .await
     }
 
     /// Replaces all of a rule but its id. Changing source or destination starts a new incarnation:
-    /// what is queued still goes where it was to go, first.
+    /// what is queued still goes where it was to go, first. Without a difference nothing happens.
     ///
     /// # Errors
     ///
     /// Says what is wrong or in the way; nothing is saved then.
     pub async fn replace_rule(
         &self,
-        draft: RuleDraft,
-        if_revision: Option<u64>,
-        is_forced: bool,
+        draft: AnyRuleDraft,
+        terms: EditTerms,
+        by: &Actor,
     ) -> Result<RuleView, ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
-        let old = find(&intent, &draft.rule_id)?;
-        check_revision(old, if_revision)?;
-        let warnings = self.check(&intent, &draft, is_forced).await?;
-        self.save(&intent, draft, warnings).await
+        let old = find_free(&intent, draft.rule_id())?;
+        check_revision(&old, terms.if_revision)?;
+        let change = change_kind(&old.draft(), &draft);
+        self.edit(&intent, &old, draft, change, terms.is_forced, by)
+            .await
     }
 
     /// Enables or disables a rule. A disabled one stops matching; what is queued is delivered.
     ///
     /// # Errors
     ///
-    /// When there is no such rule, its revision is another one, or the store failed.
+    /// When there is no such rule, it is a data rule, its revision is another one, or the store failed.
     pub async fn set_rule_enabled(
         &self,
         rule_id: &RuleId,
         is_enabled: bool,
         if_revision: Option<u64>,
+        by: &Actor,
     ) -> Result<RuleView, ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
-        let old = find(&intent, rule_id)?;
-        check_revision(old, if_revision)?;
-        if old.draft.enabled == is_enabled {
-            return Ok(self.view(old));
-        }
-        let draft = RuleDraft {
-            enabled: is_enabled,
-            ..old.draft.clone()
+        let old = find_free(&intent, rule_id)?;
+        check_revision(&old, if_revision)?;
+        let AnyRuleDraft::Status(mut draft) = old.draft() else {
+            if is_enabled {
+                return Err(data_rule_held(rule_id));
+            }
+            return Ok(self.view(&intent, &old));
         };
-        self.save(&intent, draft, Vec::new()).await
+        if draft.enabled == is_enabled {
+            return Ok(self.view(&intent, &old));
+        }
+        draft.enabled = is_enabled;
+        let draft = AnyRuleDraft::Status(draft);
+        let change = change_kind(&old.draft(), &draft);
+        self.save(&intent, draft, change, by, Vec::new()).await
     }
 
-    /// Deletes a rule.
+    /// Deletes a rule with its history.
     ///
     /// # Errors
     ///
@@ -108,33 +126,16 @@ impl Control {
     ) -> Result<(), ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
-        let old = find(&intent, rule_id)?;
-        check_revision(old, if_revision)?;
-        let is_discarding = pending == PendingEvents::Discard;
-        let records: Vec<_> = intent
-            .incarnations
-            .values()
-            .filter(|record| record.rule_id == *rule_id)
-            .map(|record| IncarnationRecord {
-                is_discarding,
-                ..retired(&intent, record)
-            })
-            .collect();
-        let ids: Vec<_> = records.iter().map(|record| record.id).collect();
-        let rule_id = rule_id.clone();
-        self.write(move |tx| {
-            tx.remove_rule(&rule_id)?;
-            tx.remove_setting(&resolved_key(&rule_id))?;
-            records
-                .iter()
-                .try_for_each(|record| tx.put_incarnation(record))
-        })
-        .await?;
+        let old = find_free(&intent, rule_id)?;
+        check_revision(&old, if_revision)?;
+        let removal = StagedRemoval::new(&intent, rule_id, pending);
+        let discarded = removal.discarded();
+        self.write(move |tx| removal.write(tx)).await?;
         self.reload().await?;
-        if is_discarding {
+        if !discarded.is_empty() {
             let outbox = Arc::clone(&self.outbox);
             self.blocking(move || {
-                for id in ids {
+                for id in discarded {
                     outbox.discard(id);
                 }
                 Ok(())
@@ -148,169 +149,66 @@ impl Control {
     #[must_use]
     pub fn rule(&self, rule_id: &RuleId) -> Option<RuleView> {
         let intent = self.intent.load();
-        intent.rules.get(rule_id).map(|rule| self.view(rule))
+        let rule = intent.any_rule(rule_id)?;
+        Some(self.view(&intent, &rule))
     }
 
-    /// All rules with their states, sorted by id.
+    /// All rules of all types with their states, sorted by id.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleView> {
         let intent = self.intent.load();
-        intent.rules.values().map(|rule| self.view(rule)).collect()
+        let rules = intent.any_rules();
+        rules
+            .values()
+            .map(|rule| self.view(&intent, rule))
+            .collect()
     }
 
-    fn view(&self, rule: &Rule) -> RuleView {
+    fn view(&self, intent: &Intent, rule: &AnyRule) -> RuleView {
         RuleView {
             rule: rule.clone(),
-            state: self.state(rule),
+            state: self.any_state(rule),
             warnings: Vec::new(),
+            managed_by: intent.managed.get(rule.rule_id()).cloned(),
         }
     }
 
-    pub(super) fn state(&self, rule: &Rule) -> RuleState {
-        let active = self.rule_set.incarnation(rule.incarnation);
-        let loaded = active
-            .as_ref()
-            .and_then(|active| active.mapper.as_ref().ok());
-        let health = self.couriers.health(rule.incarnation);
-        let (worst, since_ms) = health.map_or((None, rule.updated_at_ms), |health| health.worst());
-        let is_pending = self.outbox.counts(rule.incarnation).pending > 0;
-        let load_error = active
-            .as_ref()
-            .and_then(|active| active.mapper.as_ref().err().cloned());
-        let (health, reason) = match (rule.draft.enabled, is_pending, worst, load_error) {
-            (false, false, _, _) => (Health::Disabled, None),
-            (_, _, Some((health, reason)), _) => (health, Some(reason)),
-            (_, _, None, Some(reason)) => (Health::Faulted, Some(reason)),
-            (false, true, None, None) => (Health::Draining, None),
-            (true, _, None, None) => (Health::Running, None),
-        };
-        // A rule that delivers and cannot take more is not well either.
-        let refusal = self.refusal(rule).filter(|_| rule.draft.enabled);
-        let (health, reason) = match (health, refusal, reason) {
-            (health, None, reason) => (health, reason),
-            (Health::Running, Some(refusal), _) => (Health::Paused, Some(refusal)),
-            (health, Some(refusal), None) => (health, Some(refusal)),
-            (health, Some(refusal), Some(reason)) => (health, Some(format!("{reason}; {refusal}"))),
-        };
-        RuleState {
-            health,
-            since_ms: since_ms.max(rule.created_at_ms),
-            reason,
-            plugin_version: loaded.map(|loaded| loaded.version),
-            plugin_digest: loaded.map(|loaded| loaded.digest),
-            generation: active.as_ref().map_or(0, |active| active.generation),
-        }
-    }
-
-    /// Checks everything about `draft` that can be checked. Returns warnings.
-    async fn check(
+    /// Checks and saves what becomes of `old`, unless it stays what it is.
+    pub(super) async fn edit(
         &self,
         intent: &Arc<Intent>,
-        draft: &RuleDraft,
+        old: &AnyRule,
+        draft: AnyRuleDraft,
+        change: ChangeKind,
         is_forced: bool,
-    ) -> Result<Vec<String>, ControlError> {
-        if let Some(other) = intent.rule_of_group(&draft.group_id)
-            && other.draft.rule_id != draft.rule_id
-        {
-            let message = format!(
-                "group {} has the status rule {} already; a group can have one",
-                draft.group_id, other.draft.rule_id
-            );
-            return Err(ControlError::new(ControlCode::GroupHasRule, message));
+        by: &Actor,
+    ) -> Result<RuleView, ControlError> {
+        if old.draft() == draft {
+            return Ok(self.view(intent, old));
         }
-        if draft.on_activate == OnActivate::Snapshot {
-            let message = "onActivate may be \"none\" only; \"snapshot\" is not available yet";
-            return Err(ControlError::new(ControlCode::InvalidRule, message));
-        }
-        self.check_group(&draft.group_id)?;
-        let old = intent.rules.get(&draft.rule_id);
-        let is_known = old.is_some_and(|old| old.draft.destination == draft.destination);
-        let warnings = if is_known {
-            // Also while RocketMQ is away a rule can be edited: its health says that it is.
-            Vec::new()
-        } else {
-            self.check_destination(&draft.destination, is_forced)
-                .await?
-        };
-        self.check_mapping(intent, draft).await?;
-        Ok(warnings)
-    }
-
-    /// Compiles, links and tries out the plugin with the rule's configuration.
-    async fn check_mapping(
-        &self,
-        intent: &Arc<Intent>,
-        draft: &RuleDraft,
-    ) -> Result<(), ControlError> {
-        let mapping = draft.mapping.clone();
-        let record = intent.version(&mapping, kept_version(intent, draft)).cloned().ok_or_else(|| {
-            let message = format!(
-                "there is no plugin {} version {}; push it first, or see `rulemill plugin list`",
-                mapping.plugin, mapping.version
-            );
-            ControlError::new(ControlCode::UnknownPlugin, message)
-        })?;
-        let (reloader, rule_id) = (Arc::clone(&self.reloader), draft.rule_id.clone());
-        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(|_| ()))
-            .await
+        let mut all = AllDrafts::of(intent);
+        all.put(draft.clone());
+        let warnings = self.check_rule(intent, &draft, &all, is_forced).await?;
+        self.save(intent, draft, change, by, warnings).await
     }
 
     /// Stores `draft` as a new revision and makes it true; shows it with `warnings`.
     async fn save(
         &self,
-        intent: &Arc<Intent>,
-        draft: RuleDraft,
+        intent: &Intent,
+        draft: AnyRuleDraft,
+        change: ChangeKind,
+        by: &Actor,
         warnings: Vec<String>,
     ) -> Result<RuleView, ControlError> {
-        let now_ms = self.clock.now_ms();
-        let resolved = intent
-            .version(&draft.mapping, kept_version(intent, &draft))
-            .map(|record| record.version);
-        let old = intent.rules.get(&draft.rule_id);
-        let (kept, ended) = match old {
-            Some(old) if has_same_ends(old, &draft) => (Some(old.incarnation), None),
-            Some(old) => (None, Some(old.incarnation)),
-            None => (None, None),
-        };
-        let retired = ended
-            .and_then(|id| intent.incarnations.get(&id))
-            .map(|record| retired(intent, record));
-        let created_at_ms = old.map_or(now_ms, |old| old.created_at_ms);
-        let (rule_id, group_id) = (draft.rule_id.clone(), draft.group_id.clone());
-        self.write(move |tx| {
-            let revision = tx.next_revision()?;
-            let incarnation = match kept {
-                Some(incarnation) => incarnation,
-                None => tx.next_incarnation()?,
-            };
-            if let Some(record) = &retired {
-                tx.put_incarnation(record)?;
-            }
-            tx.put_incarnation(&IncarnationRecord {
-                id: incarnation,
-                rule_id: draft.rule_id.clone(),
-                group_id: draft.group_id.clone(),
-                destination: draft.destination.clone(),
-                ordering: draft.ordering,
-                revision,
-                mapping: draft.mapping.clone(),
-                is_retired: false,
-                is_discarding: false,
-            })?;
-            if let Some(version) = resolved {
-                tx.put_setting(&resolved_key(&draft.rule_id), &version.to_string())?;
-            }
-            tx.put_rule(&Rule {
-                draft,
-                revision,
-                incarnation,
-                created_at_ms,
-                updated_at_ms: now_ms,
-            })
-        })
-        .await?;
-        // Makes the group known, so that it is listed before its first client comes.
-        self.known_groups.admits(&group_id);
+        let rule_id = draft.rule_id().clone();
+        if let AnyRuleDraft::Status(draft) = &draft {
+            // Makes the group known, so that it is listed before its first client comes.
+            self.known_groups.admits(&draft.group_id);
+        }
+        let staged = StagedRule::new(intent, draft, change);
+        let (now_ms, by) = (self.clock.now_ms(), by.clone());
+        self.write(move |tx| staged.write(tx, &by, now_ms)).await?;
         self.reload().await?;
         let view = self.rule(&rule_id).ok_or_else(|| not_found(&rule_id))?;
         Ok(RuleView { warnings, ..view })
@@ -330,60 +228,63 @@ impl Control {
     }
 }
 
-fn not_found(rule_id: &RuleId) -> ControlError {
+/// What to call the change from one to the other.
+pub(super) fn change_kind(old: &AnyRuleDraft, new: &AnyRuleDraft) -> ChangeKind {
+    if let (AnyRuleDraft::Status(old), AnyRuleDraft::Status(new)) = (old, new) {
+        let mut switched = old.clone();
+        switched.enabled = new.enabled;
+        if switched == *new && old.enabled != new.enabled {
+            return if new.enabled {
+                ChangeKind::Enabled
+            } else {
+                ChangeKind::Disabled
+            };
+        }
+    }
+    ChangeKind::Edited
+}
+
+pub(super) fn not_found(rule_id: &RuleId) -> ControlError {
     let message = format!("there is no rule {rule_id}; see `rulemill rule list`");
     ControlError::new(ControlCode::RuleNotFound, message)
 }
 
-fn find<'a>(intent: &'a Intent, rule_id: &RuleId) -> Result<&'a Rule, ControlError> {
-    intent.rules.get(rule_id).ok_or_else(|| not_found(rule_id))
+/// Why a data rule is not enabled.
+#[must_use]
+pub fn data_rule_held(rule_id: &RuleId) -> ControlError {
+    let message = format!(
+        "rule {rule_id} is a data rule: this version keeps data rules and carries no messages for them; leave it disabled"
+    );
+    ControlError::new(ControlCode::DataRuleHeld, message)
 }
 
-/// The record of an incarnation that only drains from now on. `latest` stops meaning anything for
-/// it: what it meant until now is what maps the rest of its events.
-fn retired(intent: &Intent, record: &IncarnationRecord) -> IncarnationRecord {
-    let mut retired = IncarnationRecord {
-        is_retired: true,
-        ..record.clone()
-    };
-    let resolved = intent.resolved.get(&record.rule_id).copied();
-    if record.mapping.version == VersionSelector::Latest
-        && let Some(version) = intent.version(&record.mapping, resolved)
-    {
-        retired.mapping.version = VersionSelector::Number(version.version);
+/// The rule, if operators may change it.
+pub(super) fn find_free(intent: &Intent, rule_id: &RuleId) -> Result<AnyRule, ControlError> {
+    let rule = intent.any_rule(rule_id).ok_or_else(|| not_found(rule_id))?;
+    check_unmanaged(intent, rule_id)?;
+    Ok(rule)
+}
+
+pub(super) fn check_unmanaged(intent: &Intent, rule_id: &RuleId) -> Result<(), ControlError> {
+    match intent.managed.get(rule_id) {
+        None => Ok(()),
+        Some(file) => Err(ControlError::new(
+            ControlCode::ManagedByFile,
+            format!("rule {rule_id} comes from {file} in the folder of rules; change it there"),
+        )),
     }
-    retired
 }
 
-/// Whether source and destination stay: then the incarnation does.
-fn has_same_ends(old: &Rule, draft: &RuleDraft) -> bool {
-    old.draft.group_id == draft.group_id && old.draft.destination == draft.destination
-}
-
-/// What `latest` keeps meaning for an edited rule: until a newer version passes the rule's canary,
-/// the one that it has.
-fn kept_version(intent: &Intent, draft: &RuleDraft) -> Option<u32> {
-    let old = &intent.rules.get(&draft.rule_id)?.draft.mapping;
-    let is_kept = old.plugin == draft.mapping.plugin && old.version == draft.mapping.version;
-    intent
-        .resolved
-        .get(&draft.rule_id)
-        .copied()
-        .filter(|_| is_kept)
-}
-
-fn check_revision(rule: &Rule, if_revision: Option<u64>) -> Result<(), ControlError> {
+pub(super) fn check_revision(rule: &AnyRule, if_revision: Option<u64>) -> Result<(), ControlError> {
     match if_revision {
-        Some(revision) if revision != rule.revision => {
+        Some(revision) if revision != rule.revision() => {
             let message = format!(
                 "rule {} has revision {}, not {revision}; read it again and repeat the change",
-                rule.draft.rule_id, rule.revision
+                rule.rule_id(),
+                rule.revision()
             );
             Err(ControlError::new(ControlCode::StaleRevision, message))
         }
         _ => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

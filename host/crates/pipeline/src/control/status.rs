@@ -1,13 +1,17 @@
 //! What the whole pipeline is doing. The sums that the counts promise hold in each answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{EventType, IncarnationId, RefuseConnectError, Rule, RuleId};
 use parking_lot::Mutex;
 use store::{IncarnationCounts, OutboxCounts};
 use tokio::time::Instant;
 
-use super::{Control, EventCounts, Health, OutboxView, PipelineStatus, Readiness, RuleStatus};
+use super::{
+    Control, EventCounts, Health, OutboxView, PipelineStatus, PluginFolderView, Readiness,
+    RuleStatus,
+};
 use crate::intent::Intent;
 use crate::metrics::{Snapshot, TypeCounts};
 use crate::refusals::{RefusedCounts, Reviewed};
@@ -110,6 +114,12 @@ impl Control {
         }
     }
 
+    /// The watched plugin folder; `None` when none is configured, or it was not looked at yet.
+    #[must_use]
+    pub fn plugin_folder(&self) -> Option<Arc<PluginFolderView>> {
+        self.plugin_folder.load_full()
+    }
+
     /// Whether the host takes events, and which rules do not work as they should.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
@@ -196,11 +206,31 @@ impl Control {
                 EventType::Disconnect | EventType::TcpClean => 0,
             },
         });
+        let (plugin_counters, plugin_lines_dropped) = self.told_by_plugins();
         self.metrics.render(&Snapshot {
+            live: self.live.counts(),
             types: types.collect(),
             outbox: self.outbox.stats(),
+            plugin_counters,
+            plugin_lines_dropped,
             status,
         })
+    }
+
+    /// Of each rule the counters of its plugin, and how many of its log lines were too many.
+    fn told_by_plugins(&self) -> (Vec<(RuleId, Vec<(String, u64)>)>, Vec<(RuleId, u64)>) {
+        let intent = self.intent.load();
+        let rules = intent.rules.values();
+        let told = rules.filter_map(|rule| {
+            let active = self.rule_set.incarnation(rule.incarnation)?;
+            let usage = active.mapper.as_ref().ok()?.mapper.usage();
+            let rule_id = rule.draft.rule_id.clone();
+            Some((
+                (rule_id.clone(), usage.counters),
+                (rule_id, usage.lines_dropped),
+            ))
+        });
+        told.unzip()
     }
 
     /// Whether everything that can be delivered now is delivered.

@@ -7,13 +7,16 @@ use std::time::Duration;
 use domain::{Clock, Destination, GroupId, IncarnationId, Ordering, QueueName, RuleId};
 use plugin_runtime::PluginRuntime;
 use store::{MetaStore, Outbox, PendingEvent};
+use tokio::sync::mpsc;
 
 use crate::clock_watch::ClockWatch;
 use crate::config::{DeliveryConfig, InstanceConfig};
 use crate::feed::Feed;
 use crate::health::HealthCell;
 use crate::metrics::Metrics;
+use crate::rollback::RollbackRequest;
 use crate::rule_set::RuleSetCell;
+use crate::samples::Samples;
 
 /// How long couriers wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,8 @@ pub(crate) struct CourierContext {
     pub(crate) clock_watch: Arc<ClockWatch>,
     pub(crate) health: Arc<HealthCell>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) samples: Arc<Samples>,
+    pub(crate) rollbacks: mpsc::Sender<RollbackRequest>,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) timings: Timings,
     /// The server refused a batch as such: messages go one by one.

@@ -13,6 +13,7 @@ use store::PendingEvent;
 use tokio::time::Instant;
 
 use super::CourierContext;
+use super::mapping::Origin;
 use super::table::{Line, SlotTable};
 use crate::backoff::Backoff;
 use crate::config::InstanceConfig;
@@ -23,6 +24,7 @@ use crate::health::Health;
 pub(super) struct Parcel {
     pub(super) event: Arc<PendingEvent>,
     pub(super) messages: Vec<OutboundMessage>,
+    pub(super) origin: Origin,
 }
 
 /// What became of a parcel.

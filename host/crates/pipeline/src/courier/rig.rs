@@ -17,6 +17,7 @@ use domain::{
 use parking_lot::Mutex;
 use store::{MetaStore, Outbox, OutboxConfig};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use self::instance::FakeInstance;
 use super::{CourierContext, RetireQueueError, Timings};
@@ -26,7 +27,9 @@ use crate::couriers::Couriers;
 use crate::feed::Feeds;
 use crate::health::{Health, HealthCell};
 use crate::metrics::Metrics;
+use crate::rollback::{self, RollbackRequest};
 use crate::rule_set::{ActiveIncarnation, RuleSet, RuleSetCell};
+use crate::samples::Samples;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,6 +69,12 @@ pub(crate) struct Rig {
     rules: Arc<RuleSetCell>,
     active: Mutex<BTreeMap<IncarnationId, ActiveIncarnation>>,
     pub(crate) couriers: Couriers,
+    pub(crate) samples: Arc<Samples>,
+    /// Where the courier asks to go back, and what it asked.
+    rollbacks: (
+        mpsc::Sender<RollbackRequest>,
+        Mutex<mpsc::Receiver<RollbackRequest>>,
+    ),
     /// Sequences of each client, in order.
     pub(crate) sent: Mutex<BTreeMap<ClientId, Vec<u64>>>,
 }
@@ -91,6 +100,7 @@ impl Rig {
         let meta = Arc::new(MetaStore::open(folder.path().join("meta.redb")).unwrap());
         let fake = Arc::new(FakeInstance::default());
         fake.list(queues);
+        let rollbacks = mpsc::channel(rollback::REQUESTS_MAX);
         Self {
             folder,
             setting,
@@ -101,6 +111,8 @@ impl Rig {
             rules: Arc::new(RuleSetCell::new()),
             active: Mutex::default(),
             couriers: Couriers::new(),
+            samples: Arc::default(),
+            rollbacks: (rollbacks.0, Mutex::new(rollbacks.1)),
             sent: Mutex::default(),
         }
     }
@@ -141,6 +153,7 @@ impl Rig {
                 },
                 ordering: self.setting.ordering,
                 mapper: Ok(plugin::loaded().1),
+                earlier: Vec::new(),
                 fallback: None,
                 generation: 1,
                 is_discarding: false,
@@ -181,6 +194,8 @@ impl Rig {
             clock_watch: Arc::new(ClockWatch::new(clock.clone())),
             clock,
             metrics: Arc::new(Metrics::new()),
+            samples: Arc::clone(&self.samples),
+            rollbacks: self.rollbacks.0.clone(),
             delivery: DeliveryConfig {
                 retry_age_max: Duration::from_secs(3600),
                 age_max: self.setting.age_max,
@@ -243,6 +258,11 @@ impl Rig {
         let reason = CloseReason::ConnectionLost;
         self.outbox
             .append_closing(*ticket, channel, EventType::TcpClean, reason);
+    }
+
+    /// What the courier asked to go back from, if it did.
+    pub(crate) fn asked_to_go_back(&self) -> Option<RollbackRequest> {
+        self.rollbacks.1.lock().try_recv().ok()
     }
 
     pub(crate) async fn committed(&self) {

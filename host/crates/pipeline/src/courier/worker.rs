@@ -18,11 +18,13 @@ use super::CourierContext;
 use super::context::millis;
 use super::delivery::{self, Fate, Parcel, Target};
 use super::gate::Gate;
-use super::mapping::{self, Verdict};
+use super::mapping::{self, Judged, Verdict};
+use super::notes::Notes;
 use super::parking::{Parking, Patience};
 use super::settling::{self, Decided};
 use super::table::{Line, SlotTable};
 use crate::health::Health;
+use crate::samples::SampleOutcome;
 
 /// Empties the slots of one queue.
 #[derive(Debug)]
@@ -152,12 +154,13 @@ impl QueueWorker {
     }
 
     /// Parks, decides, and returns what is to be sent, in order.
-    fn judge(&mut self, mut batch: Batch, verdicts: Vec<Verdict>) -> (Vec<Parcel>, Vec<Decided>) {
+    fn judge(&mut self, mut batch: Batch, judged: Vec<Judged>) -> (Vec<Parcel>, Vec<Decided>) {
         let now_ms = self.context.clock.now_ms();
         let mut parcels = Vec::with_capacity(batch.events.len());
         let mut decided = Vec::new();
+        let mut notes = Notes::new(now_ms);
         let mut last_fault = None;
-        for (event, verdict) in batch.events.into_iter().zip(verdicts) {
+        for (event, Judged { verdict, origin }) in batch.events.into_iter().zip(judged) {
             let client = event.event.channel.client_id.clone();
             if self.parking.holds(&client) {
                 // An earlier event of the client was parked in this batch.
@@ -173,19 +176,38 @@ impl QueueWorker {
                 waited.unwrap_or_else(|| Patience::new(now_ms))
             };
             match verdict {
-                Verdict::Send(messages) => parcels.push(Parcel { event, messages }),
-                Verdict::Settle(outcome) => decided.push((event, outcome)),
+                Verdict::Send(messages) => parcels.push(Parcel {
+                    event,
+                    messages,
+                    origin,
+                }),
+                Verdict::Skip(reason) => {
+                    let outcome = SampleOutcome::skipped(reason.as_deref());
+                    notes.add(&event, &origin, outcome);
+                    decided.push((event, Outcome::Skipped));
+                }
+                Verdict::Settle(outcome) => {
+                    notes.add_ended(&event, &origin, &outcome);
+                    decided.push((event, outcome));
+                }
                 Verdict::Wait(reason) => {
+                    notes.add(&event, &origin, SampleOutcome::retried(&reason));
                     self.parking.park(event, patience().after_fault(true));
                     last_fault = Some(reason);
                 }
                 Verdict::Park(reason) => {
                     let patience = patience().after_fault(false);
-                    decided.extend(self.park(event, patience, &reason));
+                    let ended = self.park(Arc::clone(&event), patience, &reason);
+                    match &ended {
+                        Some((event, outcome)) => notes.add_ended(event, &origin, outcome),
+                        None => notes.add(&event, &origin, SampleOutcome::retried(&reason)),
+                    }
+                    decided.extend(ended);
                 }
             }
         }
         self.report_faulted(last_fault);
+        notes.keep(&self.context);
         (parcels, decided)
     }
 
@@ -248,7 +270,11 @@ impl QueueWorker {
             line: &self.line,
         };
         let events: Vec<_> = parcels.iter().map(|it| Arc::clone(&it.event)).collect();
+        let mut notes = Notes::new(0);
+        notes.expect(&parcels);
         let fates = delivery::send_all(target, parcels).await;
+        notes.delivered(&fates, context.clock.now_ms());
+        notes.keep(&context);
         if fates.contains(&Fate::Stored) {
             fail_point::reached(FailPoint::AfterSend);
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use domain::EventType;
+use domain::{EventType, RuleId};
 use store::OutboxStats;
 
 use crate::view::{EventCounts, PipelineStatus};
@@ -23,6 +23,12 @@ pub(crate) struct Snapshot {
     pub(crate) types: Vec<TypeCounts>,
     pub(crate) status: PipelineStatus,
     pub(crate) outbox: OutboxStats,
+    /// Readers of live events, and events that readers missed.
+    pub(crate) live: (usize, u64),
+    /// Of each rule those of its plugin, by name.
+    pub(crate) plugin_counters: Vec<(RuleId, Vec<(String, u64)>)>,
+    /// Of each rule the log lines of its plugin that were too many.
+    pub(crate) plugin_lines_dropped: Vec<(RuleId, u64)>,
 }
 
 type Pick = fn(&EventCounts) -> u64;
@@ -61,6 +67,46 @@ pub(super) fn write(text: &mut String, snapshot: &Snapshot) {
     rule_events(text, &snapshot.status);
     total_events(text, &snapshot.status.events);
     outbox_state(text, snapshot);
+    plugin_counters(text, snapshot);
+    plugin_lines(text, snapshot);
+    live_readers(text, snapshot.live);
+}
+
+fn live_readers(text: &mut String, (readers, missed): (usize, u64)) {
+    let name = "rulemill_live_event_readers";
+    line!(text, "# TYPE {name} gauge\n{name} {readers}");
+    let name = "rulemill_live_events_missed";
+    line!(text, "# TYPE {name} counter\n{name}_total {missed}");
+}
+
+/// At most 32 of a rule. They begin anew with each generation, so they are gauges.
+fn plugin_counters(text: &mut String, snapshot: &Snapshot) {
+    line!(text, "# TYPE rulemill_plugin_counter gauge");
+    for (rule_id, counters) in &snapshot.plugin_counters {
+        for (name, value) in counters {
+            let name = escaped(name);
+            line!(
+                text,
+                "rulemill_plugin_counter{{rule_id=\"{rule_id}\",name=\"{name}\"}} {value}"
+            );
+        }
+    }
+}
+
+/// They begin anew with each generation, as a counter may.
+fn plugin_lines(text: &mut String, snapshot: &Snapshot) {
+    let name = "rulemill_plugin_log_lines_dropped";
+    line!(text, "# TYPE {name} counter");
+    for (rule_id, dropped) in &snapshot.plugin_lines_dropped {
+        line!(text, "{name}_total{{rule_id=\"{rule_id}\"}} {dropped}");
+    }
+}
+
+/// What a plugin says, as the value of a label: it must not end the line or the label.
+fn escaped(name: &str) -> String {
+    let clean = name.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean: String = clean.collect();
+    clean.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 fn status_events(text: &mut String, types: &[TypeCounts]) {

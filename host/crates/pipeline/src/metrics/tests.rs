@@ -20,6 +20,7 @@ fn snapshot() -> Snapshot {
         ..EventCounts::default()
     };
     Snapshot {
+        live: (1, 2),
         types: vec![TypeCounts {
             event_type: EventType::Connect,
             recorded: 4,
@@ -38,6 +39,11 @@ fn snapshot() -> Snapshot {
             }],
         },
         outbox: OutboxStats::default(),
+        plugin_counters: vec![(
+            RuleId::parse("rule-1").unwrap(),
+            vec![("a\"b\\c\n".to_owned(), 7)],
+        )],
+        plugin_lines_dropped: vec![(RuleId::parse("rule-1").unwrap(), 900)],
     }
 }
 
@@ -56,6 +62,8 @@ fn every_term_of_the_sums_is_a_series() {
         "rulemill_rule_pending_bytes{rule_id=\"rule-1\"} 300",
         "rulemill_outbox_events_recorded_total 4",
         "rulemill_outbox_events_pending 2",
+        "rulemill_plugin_counter{rule_id=\"rule-1\",name=\"a\\\"b\\\\c \"} 7",
+        "rulemill_plugin_log_lines_dropped_total{rule_id=\"rule-1\"} 900",
     ] {
         assert!(text.lines().any(|it| it == line), "no line {line}");
     }

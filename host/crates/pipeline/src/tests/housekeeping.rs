@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::IncarnationId;
+use domain::{AnyRule, IncarnationId};
 use store::Outcome;
 
 use super::{Host, assert_all_sums, record, rule_id};
@@ -37,9 +37,11 @@ async fn a_drained_incarnation_leaves_its_counts_to_its_rule() {
             tx.put_incarnation(&old)?;
             let id = tx.next_incarnation()?;
             tx.put_incarnation(&record(1, id))?;
-            let mut rule = host.rule(&rule_id(1)).unwrap().rule;
+            let AnyRule::Status(mut rule) = host.rule(&rule_id(1)).unwrap().rule else {
+                panic!("another type of rule");
+            };
             rule.incarnation = id;
-            tx.put_rule(&rule)
+            tx.put_rule(&AnyRule::Status(rule))
         })
         .map_err(|error: store::WriteMetaError| error.to_string())
         .unwrap();

@@ -47,3 +47,20 @@ fn a_growth_that_did_not_happen_is_not_counted() {
     assert_eq!(limiter.held(), 60);
     assert_eq!(budget.used(), 60);
 }
+
+#[test]
+fn tables_and_what_else_an_instance_takes_count_as_well() {
+    let budget = Arc::new(MemoryBudget::new(1000));
+    let mut limiter = MemoryLimiter::new(Arc::clone(&budget), 100);
+    limiter.hold(20).unwrap();
+    assert!(limiter.table_growing(0, 5, None).unwrap());
+    assert!(limiter.table_growing(5, 10, None).unwrap());
+    limiter
+        .table_grow_failed(wasmtime::Error::msg("no"))
+        .unwrap();
+    assert_eq!(limiter.held(), 60);
+    assert!(limiter.table_growing(5, usize::MAX, None).is_err());
+    assert_eq!(limiter.held(), 60);
+    drop(limiter);
+    assert_eq!(budget.used(), 0);
+}

@@ -210,7 +210,12 @@ impl EventIn {
                         _ => return Err(fail("must be snapshot or host-restart")),
                     }
                 }
-                _ => return Err(fail("is no attribute that can be set")),
+                _ => {
+                    return Err(fail(
+                        "is no attribute that can be set; these can: protocol, listener, username, keepAlive, cleanStart, \
+                         sessionPresent, connectedAt, synthetic, reason",
+                    ));
+                }
             }
         }
         Ok(())

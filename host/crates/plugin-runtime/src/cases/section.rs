@@ -12,14 +12,14 @@ const NAME: &str = "rulemill:tests";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditSectionError {
     /// The bytes are no component.
-    #[error("the file is not a WebAssembly component: {detail}")]
+    #[error("the file is not a WebAssembly component: {detail}; build it for wasm32-wasip2")]
     NotAComponent {
         /// What the parser said.
         detail: String,
     },
     /// More than a component may carry.
     #[error(
-        "{count} cases of {bytes} bytes; a component carries at most {CASES_MAX} of {CASES_BYTES_MAX} bytes"
+        "{count} cases of {bytes} bytes; a component carries at most {CASES_MAX} of {CASES_BYTES_MAX} bytes; have fewer or shorter ones"
     )]
     TooMany {
         /// Cases.
@@ -72,7 +72,7 @@ pub(crate) fn read_cases(component: &[u8]) -> Result<Vec<Case>, String> {
     let json = component.get(content).unwrap_or_default();
     if json.len() > CASES_BYTES_MAX {
         return Err(format!(
-            "its section {NAME} has {} bytes; the limit is {CASES_BYTES_MAX}",
+            "its section {NAME} has {} bytes; the limit is {CASES_BYTES_MAX}; have fewer or shorter cases",
             json.len()
         ));
     }
@@ -80,7 +80,7 @@ pub(crate) fn read_cases(component: &[u8]) -> Result<Vec<Case>, String> {
         .map_err(|error| format!("its section {NAME} is no list of cases: {error}"))?;
     if cases.len() > CASES_MAX {
         return Err(format!(
-            "it has {} cases; the limit is {CASES_MAX}",
+            "it has {} cases; the limit is {CASES_MAX}; have fewer",
             cases.len()
         ));
     }
@@ -97,17 +97,28 @@ fn find(component: &[u8]) -> Result<Vec<(Range<usize>, Range<usize>)>, String> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == NAME => {
                 let content = section.data_offset()..section.range().end;
-                // Before its content: the id and the length of the section.
-                let length = section.range().len();
-                let mut head = vec![0];
-                leb128(length, &mut head);
-                let start = section.range().start.saturating_sub(head.len());
+                let start = head_of(component, section.range().start);
                 found.push((start..section.range().end, content));
             }
             _ => {}
         }
     }
     Ok(found)
+}
+
+/// Where the custom section begins whose content begins at `content`. Before the content is its
+/// length, which need not be written in its shortest form, and before that the id, which is 0.
+fn head_of(component: &[u8], content: usize) -> usize {
+    let mut first = content.saturating_sub(1);
+    // All bytes of the length but the last have their highest bit set; the id has not.
+    while first > 0
+        && component
+            .get(first - 1)
+            .is_some_and(|byte| byte & 0x80 != 0)
+    {
+        first -= 1;
+    }
+    first.saturating_sub(1)
 }
 
 fn leb128(number: usize, into: &mut Vec<u8>) {

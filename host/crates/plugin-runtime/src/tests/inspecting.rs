@@ -50,8 +50,9 @@ fn what_is_no_component_is_told_what_it_is() {
     let whole = component(ACCEPT, ACCEPT);
     let core_module = wat::parse_str("(module)").unwrap();
     for (bytes, words) in [
-        (&b""[..], "magic"),
-        (b"#!/bin/sh", "magic"),
+        (&b""[..], "empty"),
+        (b"#!/bin/sh", "text file"),
+        (b"\x80\0", "magic"),
         (b"\0asm", "cut off"),
         (core_module.as_slice(), "core module"),
         (&whole[..whole.len() / 2], "cut off"),

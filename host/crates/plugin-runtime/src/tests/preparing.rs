@@ -1,5 +1,7 @@
 //! The canary and the limits of a rule.
 
+use std::time::Duration;
+
 use domain::MappingLimits;
 
 use super::fixture::{ACCEPT, component, config, magic, runtime, spec};
@@ -113,6 +115,7 @@ fn a_cached_plugin_needs_no_compiler() {
                 memory_bytes_max: 1 << 30,
                 cpu_seconds_max: 10,
             },
+            wall_clock_max: Duration::from_secs(60),
         }),
         cache: Some(CodeCacheConfig {
             folder: folder.path().join("compiled"),
@@ -133,4 +136,42 @@ fn a_cached_plugin_needs_no_compiler() {
     let plugin = without.compile(&bytes).unwrap();
     assert_eq!(without.code_cache_stats().hits, 1);
     without.prepare(&plugin, spec()).unwrap();
+}
+
+#[test]
+fn a_compiler_that_gets_nowhere_is_ended() {
+    let limits = CompileLimits {
+        memory_bytes_max: 1 << 30,
+        cpu_seconds_max: 20,
+    };
+    assert_eq!(limits.wall_clock_max(), Duration::from_secs(100));
+    let least = CompileLimits {
+        cpu_seconds_max: 1,
+        ..limits
+    };
+    assert_eq!(least.wall_clock_max(), Duration::from_secs(60));
+    // It neither reads the component, nor uses CPU time, nor ends.
+    let code = CodeConfig {
+        compiler: Compiler::Child(ChildCompiler {
+            program: "/bin/sh".into(),
+            args: ["-c", "exec sleep 600"].map(Into::into).to_vec(),
+            limits,
+            wall_clock_max: Duration::from_millis(300),
+        }),
+        cache: None,
+    };
+    let runtime = PluginRuntime::start_with(config(), code).unwrap();
+    let error = runtime
+        .compile(&component(ACCEPT, "(i32.const 1024)"))
+        .unwrap_err();
+    assert_eq!(error.kind(), "compile_limit_exceeded", "{error}");
+    let text = error.to_string();
+    for words in [
+        "longer than 0.3 s",
+        "plugins.compile-time",
+        "busy",
+        "push it again later",
+    ] {
+        assert!(text.contains(words), "no {words:?} in: {text}");
+    }
 }

@@ -3,9 +3,9 @@
 //! New fields need a default, so that older records still read.
 
 use domain::{
-    Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnActivate, OnFault,
-    OnReject, Ordering, PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName,
-    VersionSelector,
+    Actor, AnyRule, DataRule, DataRuleDraft, Destination, Direction, GroupId, IncarnationId,
+    InstanceId, Mapped, MappingLimits, MqttTopic, OnActivate, OnFault, OnReject, Ordering,
+    PluginDigest, PluginName, Rule, RuleDraft, RuleId, RuleType, TopicName, VersionSelector,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::mirror::mirror;
 
 use super::{GroupRecord, IncarnationRecord, MetaStoreError, PluginRecord};
 
-mirror!(StoredRuleType of RuleType { ClientStatusNotification });
+mirror!(StoredRuleType of RuleType { ClientStatusNotification, DataOutbound, DataInbound });
 mirror!(StoredOnFault of OnFault { DeadLetter, Retry, Skip, Default });
 mirror!(StoredOnReject of OnReject { DeadLetter, Skip });
 mirror!(StoredOnActivate of OnActivate { None, Snapshot });
@@ -22,6 +22,11 @@ mirror!(StoredOrdering of Ordering { Strict, Available });
 /// What records from before this field mean.
 fn strict() -> StoredOrdering {
     StoredOrdering::Strict
+}
+
+/// Who uploaded what is from before this field.
+fn unknown() -> String {
+    "unknown".to_owned()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +66,26 @@ pub(super) struct StoredRule {
     updated_at_ms: u64,
 }
 
+/// What is the same in the records of all rules: by it a record is told from one of another kind.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredKind {
+    rule_type: StoredRuleType,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StoredDataRule {
+    description: String,
+    rule_type: StoredRuleType,
+    mqtt_topic: String,
+    rocketmq: StoredDestination,
+    ordering: StoredOrdering,
+    revision: u64,
+    created_at_ms: u64,
+    updated_at_ms: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StoredIncarnation {
@@ -83,6 +108,8 @@ pub(super) struct StoredPlugin {
     exports: Vec<String>,
     imports: Vec<String>,
     created_at_ms: u64,
+    #[serde(default = "unknown")]
+    created_by: String,
     is_built_in: bool,
 }
 
@@ -143,7 +170,7 @@ impl StoredRule {
         Self {
             description: draft.description.clone(),
             enabled: draft.enabled,
-            rule_type: draft.rule_type.into(),
+            rule_type: StoredRuleType::ClientStatusNotification,
             group_id: draft.group_id.as_str().to_owned(),
             destination: StoredDestination::of(&draft.destination),
             ordering: draft.ordering.into(),
@@ -162,7 +189,6 @@ impl StoredRule {
                 rule_id: RuleId::parse(rule_id)?,
                 description: self.description,
                 enabled: self.enabled,
-                rule_type: self.rule_type.into(),
                 group_id: GroupId::parse(&self.group_id)?,
                 destination: self.destination.restore()?,
                 ordering: self.ordering.into(),
@@ -171,6 +197,43 @@ impl StoredRule {
             },
             revision: self.revision,
             incarnation: IncarnationId(self.incarnation),
+            created_at_ms: self.created_at_ms,
+            updated_at_ms: self.updated_at_ms,
+        })
+    }
+}
+
+impl StoredDataRule {
+    fn of(rule: &DataRule) -> Self {
+        let draft = &rule.draft;
+        Self {
+            description: draft.description.clone(),
+            rule_type: draft.direction.rule_type().into(),
+            mqtt_topic: draft.mqtt_topic.as_str().to_owned(),
+            rocketmq: StoredDestination::of(&draft.rocketmq),
+            ordering: draft.ordering.into(),
+            revision: rule.revision,
+            created_at_ms: rule.created_at_ms,
+            updated_at_ms: rule.updated_at_ms,
+        }
+    }
+
+    fn restore(self, rule_id: &str) -> Result<DataRule, domain::ParseNameError> {
+        Ok(DataRule {
+            draft: DataRuleDraft {
+                rule_id: RuleId::parse(rule_id)?,
+                description: self.description,
+                direction: match self.rule_type {
+                    StoredRuleType::DataInbound => Direction::Inbound,
+                    StoredRuleType::DataOutbound | StoredRuleType::ClientStatusNotification => {
+                        Direction::Outbound
+                    }
+                },
+                mqtt_topic: MqttTopic::parse(&self.mqtt_topic)?,
+                rocketmq: self.rocketmq.restore()?,
+                ordering: self.ordering.into(),
+            },
+            revision: self.revision,
             created_at_ms: self.created_at_ms,
             updated_at_ms: self.updated_at_ms,
         })
@@ -214,6 +277,7 @@ impl StoredPlugin {
             exports: record.exports.clone(),
             imports: record.imports.clone(),
             created_at_ms: record.created_at_ms,
+            created_by: record.created_by.as_str().to_owned(),
             is_built_in: record.is_built_in,
         }
     }
@@ -227,6 +291,7 @@ impl StoredPlugin {
             exports: self.exports,
             imports: self.imports,
             created_at_ms: self.created_at_ms,
+            created_by: Actor::stored(&self.created_by),
             is_built_in: self.is_built_in,
         })
     }
@@ -249,8 +314,25 @@ impl StoredGroup {
     }
 }
 
-pub(super) fn rule(key: &str, json: &[u8]) -> Result<Rule, MetaStoreError> {
-    read("rule", key, json, |stored: StoredRule| stored.restore(key))
+/// The JSON of a rule of any type.
+pub(super) fn rule_json(rule: &AnyRule) -> Result<Vec<u8>, serde_json::Error> {
+    match rule {
+        AnyRule::Status(rule) => serde_json::to_vec(&StoredRule::of(rule)),
+        AnyRule::Data(rule) => serde_json::to_vec(&StoredDataRule::of(rule)),
+    }
+}
+
+pub(super) fn rule(key: &str, json: &[u8]) -> Result<AnyRule, MetaStoreError> {
+    match read("rule", key, json, |kind: StoredKind| Ok(kind.rule_type))? {
+        StoredRuleType::ClientStatusNotification => {
+            let restore = |stored: StoredRule| stored.restore(key);
+            read("rule", key, json, restore).map(AnyRule::Status)
+        }
+        StoredRuleType::DataOutbound | StoredRuleType::DataInbound => {
+            let restore = |stored: StoredDataRule| stored.restore(key);
+            read("rule", key, json, restore).map(AnyRule::Data)
+        }
+    }
 }
 
 pub(super) fn incarnation(key: u32, json: &[u8]) -> Result<IncarnationRecord, MetaStoreError> {
@@ -279,7 +361,7 @@ pub(super) fn group(key: &str, json: &[u8]) -> Result<GroupRecord, MetaStoreErro
     })
 }
 
-fn read<S: for<'de> Deserialize<'de>, T>(
+pub(super) fn read<S: for<'de> Deserialize<'de>, T>(
     what: &'static str,
     key: &str,
     json: &[u8],

@@ -1,8 +1,8 @@
 //! What `meta.redb` promises.
 
 use domain::{
-    InstanceId, MappingLimits, OnActivate, OnFault, OnReject, RuleDraft, RuleType, TopicName,
-    VersionSelector,
+    DataRule, DataRuleDraft, Direction, InstanceId, MappingLimits, MqttTopic, OnActivate, OnFault,
+    OnReject, Rule, RuleDraft, TopicName, VersionSelector,
 };
 use tempfile::TempDir;
 
@@ -36,13 +36,12 @@ fn destination() -> Destination {
     }
 }
 
-fn rule(id: &str, revision: u64, incarnation: IncarnationId, version: VersionSelector) -> Rule {
-    Rule {
+fn rule(id: &str, revision: u64, incarnation: IncarnationId, version: VersionSelector) -> AnyRule {
+    AnyRule::Status(Rule {
         draft: RuleDraft {
             rule_id: RuleId::parse(id).unwrap(),
             description: "wörk".to_owned(),
             enabled: true,
-            rule_type: RuleType::ClientStatusNotification,
             group_id: GroupId::parse("GID_Client_Status").unwrap(),
             destination: destination(),
             ordering: Ordering::Available,
@@ -53,7 +52,23 @@ fn rule(id: &str, revision: u64, incarnation: IncarnationId, version: VersionSel
         incarnation,
         created_at_ms: 1,
         updated_at_ms: 2,
-    }
+    })
+}
+
+fn data_rule(id: &str, direction: Direction) -> AnyRule {
+    AnyRule::Data(DataRule {
+        draft: DataRuleDraft {
+            rule_id: RuleId::parse(id).unwrap(),
+            description: "data".to_owned(),
+            direction,
+            mqtt_topic: MqttTopic::parse("Parent").unwrap(),
+            rocketmq: destination(),
+            ordering: Ordering::Strict,
+        },
+        revision: 9,
+        created_at_ms: 1,
+        updated_at_ms: 2,
+    })
 }
 
 fn incarnation(id: u32) -> IncarnationRecord {
@@ -79,6 +94,7 @@ fn plugin(name: &str, version: u32, digest: u8) -> PluginRecord {
         exports: vec!["rulemill:rule/status-mapper@1.0.0".to_owned()],
         imports: Vec::new(),
         created_at_ms: 5,
+        created_by: Actor::token("anna"),
         is_built_in: false,
     }
 }
@@ -93,7 +109,7 @@ fn everything_reads_back_after_a_restart() {
         VersionSelector::Number(3),
         VersionSelector::Digest(PluginDigest([9; 32])),
     ];
-    let rules: Vec<_> = (1..4)
+    let mut rules: Vec<_> = (1..4)
         .zip(versions)
         .map(|(n, version)| {
             rule(
@@ -104,6 +120,8 @@ fn everything_reads_back_after_a_restart() {
             )
         })
         .collect();
+    rules.push(data_rule("rule-4", Direction::Inbound));
+    rules.push(data_rule("rule-5", Direction::Outbound));
     let groups = ["GID_AAA", "GID_BBB"].map(|id| GroupRecord {
         group_id: GroupId::parse(id).unwrap(),
         created_at_ms: 3,
@@ -168,7 +186,7 @@ fn a_number_is_never_given_twice() {
     store.write(|tx| tx.put_rule(&made)).unwrap();
     store
         .write(|tx| -> Done {
-            tx.remove_rule(&made.draft.rule_id)?;
+            tx.remove_rule(made.rule_id())?;
             tx.remove_incarnation(IncarnationId(1))
         })
         .unwrap();
@@ -240,4 +258,40 @@ fn a_file_in_use_or_of_something_else_is_refused() {
         MetaStore::open(&path),
         Err(OpenStoreError::Damaged { .. })
     ));
+}
+
+#[test]
+fn a_rule_keeps_its_last_revisions_until_it_is_removed() {
+    let (_folder, path, store) = store();
+    let put = |store: &MetaStore, revision: u64| {
+        let record = RevisionRecord {
+            rule: rule(
+                "rule-1",
+                revision,
+                IncarnationId(1),
+                VersionSelector::Latest,
+            ),
+            change: ChangeKind::Edited,
+            by: Actor::token("anna"),
+            at_ms: revision * 10,
+        };
+        store.write(|tx| tx.put_revision(&record)).unwrap();
+        record
+    };
+    let kept = u64::try_from(REVISIONS_MAX).unwrap();
+    (1..=kept).for_each(|revision| drop(put(&store, revision)));
+    let rule_id = RuleId::parse("rule-1").unwrap();
+    assert_eq!(store.history(&rule_id).unwrap().len(), REVISIONS_MAX);
+    let last = put(&store, kept + 1);
+    drop(store);
+    let store = MetaStore::open(&path).unwrap();
+    let history = store.history(&rule_id).unwrap();
+    assert_eq!(history.len(), REVISIONS_MAX);
+    assert_eq!(history[0].rule.revision(), 2);
+    assert_eq!(history[REVISIONS_MAX - 1], last);
+    assert_eq!(store.rules().unwrap(), [last.rule]);
+    let other = RuleId::parse("rule-10").unwrap();
+    assert!(store.history(&other).unwrap().is_empty());
+    store.write(|tx| tx.remove_rule(&rule_id)).unwrap();
+    assert!(store.history(&rule_id).unwrap().is_empty());
 }

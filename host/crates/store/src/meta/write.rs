@@ -1,13 +1,14 @@
 //! What can be written to `meta.redb`, as parts of one transaction.
 
-use domain::{IncarnationId, PluginName, Rule, RuleId};
+use domain::{AnyRule, IncarnationId, PluginName, RuleId};
 use redb::{Database, ReadableTable, WriteTransaction};
 use serde::Serialize;
 
-use super::record::{StoredGroup, StoredIncarnation, StoredPlugin, StoredRule};
+use super::access;
+use super::record::{StoredGroup, StoredIncarnation, StoredPlugin, rule_json};
 use super::{
-    GROUPS, GroupRecord, INCARNATIONS, IncarnationRecord, PLUGIN_BYTES, PLUGINS, PluginRecord,
-    RULES, SETTINGS,
+    GENERATIONS, GROUPS, GroupRecord, HISTORY, INCARNATIONS, IncarnationRecord, PLUGIN_BYTES,
+    PLUGINS, PluginRecord, RULES, SETTINGS,
 };
 use crate::database::NUMBERS;
 use crate::{EngineError, OpenStoreError, ReadStoreError};
@@ -56,7 +57,7 @@ write_errors!(redb::StorageError, redb::TableError);
     reason = "a transaction has nothing to show"
 )]
 pub struct MetaWrite<'a> {
-    transaction: &'a WriteTransaction,
+    pub(super) transaction: &'a WriteTransaction,
 }
 
 /// Runs `work` in a transaction and commits it. `is_broken` tells that the engine failed.
@@ -82,11 +83,19 @@ pub(super) fn transact<T, E: From<WriteMetaError>>(
 pub(super) fn create_tables(database: &Database) -> Result<(), EngineError> {
     let transaction = database.begin_write()?;
     transaction.open_table(RULES)?;
+    transaction.open_table(HISTORY)?;
     transaction.open_table(INCARNATIONS)?;
     transaction.open_table(PLUGINS)?;
     transaction.open_table(PLUGIN_BYTES)?;
+    transaction.open_table(GENERATIONS)?;
     transaction.open_table(GROUPS)?;
     transaction.open_table(SETTINGS)?;
+    for table in [access::USERS, access::ACCESS_KEYS, access::TOKENS] {
+        transaction.open_table(table)?;
+    }
+    for table in [access::AUDIT, access::AUDIT_REFUSED] {
+        transaction.open_table(table)?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -97,15 +106,15 @@ impl MetaWrite<'_> {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn put_rule(&mut self, rule: &Rule) -> Result<(), WriteMetaError> {
-        let json = json(&StoredRule::of(rule))?;
+    pub fn put_rule(&mut self, rule: &AnyRule) -> Result<(), WriteMetaError> {
+        let json = rule_json(rule)?;
         self.transaction
             .open_table(RULES)?
-            .insert(rule.draft.rule_id.as_str(), json.as_slice())?;
+            .insert(rule.rule_id().as_str(), json.as_slice())?;
         Ok(())
     }
 
-    /// Removes a rule; fine if there is none.
+    /// Removes a rule with its history; fine if there is none.
     ///
     /// # Errors
     ///
@@ -114,7 +123,8 @@ impl MetaWrite<'_> {
         self.transaction
             .open_table(RULES)?
             .remove(rule_id.as_str())?;
-        Ok(())
+        self.remove_generations(rule_id)?;
+        self.remove_history(rule_id)
     }
 
     /// The number of a change, from 1; never given twice.
@@ -192,6 +202,21 @@ impl MetaWrite<'_> {
         Ok(())
     }
 
+    /// Removes one version of a plugin; fine if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn remove_plugin_version(
+        &mut self,
+        name: &PluginName,
+        version: u32,
+    ) -> Result<(), WriteMetaError> {
+        let mut plugins = self.transaction.open_table(PLUGINS)?;
+        plugins.remove((name.as_str(), version))?;
+        self.remove_unused_bytes(&plugins)
+    }
+
     /// Removes a plugin with all its versions; fine if there is none.
     ///
     /// # Errors
@@ -201,7 +226,14 @@ impl MetaWrite<'_> {
         let mut plugins = self.transaction.open_table(PLUGINS)?;
         let name = name.as_str();
         plugins.retain(|(plugin, _), _| plugin != name)?;
-        // Another plugin may have the same bytes.
+        self.remove_unused_bytes(&plugins)
+    }
+
+    /// Another plugin may have the same bytes.
+    fn remove_unused_bytes(
+        &self,
+        plugins: &impl ReadableTable<(&'static str, u32), &'static [u8]>,
+    ) -> Result<(), WriteMetaError> {
         let mut kept = Vec::new();
         for row in plugins.iter()? {
             let (_, json) = row?;

@@ -12,8 +12,8 @@ use crate::database::{NUMBERS, read_number};
 use crate::mirror::mirror;
 use crate::record::{DamagedRecord, EventKey, append_postcard, decode_event, seal, unseal};
 
-/// Longer details are cut.
-const DETAIL_BYTES_MAX: usize = 1024;
+/// Longer details are cut: a trap's report of 2 KiB and what to do about it are kept whole.
+const DETAIL_BYTES_MAX: usize = 3 * 1024;
 
 /// Why an event was buried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl DeadLetterReason {
 pub struct Burial {
     /// Why.
     pub reason: DeadLetterReason,
-    /// What the plugin or RocketMQ said; cut to 1 KiB when it is stored.
+    /// What the plugin or RocketMQ said; cut to 3 KiB when it is stored.
     pub detail: String,
     /// The rule.
     pub rule_id: RuleId,

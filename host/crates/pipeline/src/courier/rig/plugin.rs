@@ -31,9 +31,7 @@ pub(crate) fn loaded() -> (Arc<PluginRuntime>, LoadedMapper) {
     static LOADED: OnceLock<(Arc<PluginRuntime>, Arc<Mapper>)> = OnceLock::new();
     let (runtime, mapper) = LOADED.get_or_init(|| {
         let runtime = PluginRuntime::start(config()).unwrap();
-        let plugin = runtime
-            .compile(&wat::parse_str(component()).unwrap())
-            .unwrap();
+        let plugin = runtime.compile(&component(TRAPS, 0)).unwrap();
         let spec = MapperSpec {
             config: "{}".to_owned(),
             limits: MappingLimits::default(),
@@ -46,8 +44,36 @@ pub(crate) fn loaded() -> (Arc<PluginRuntime>, LoadedMapper) {
         mapper: Arc::clone(mapper),
         version: 1,
         digest: PluginDigest([1; 32]),
+        track: Arc::default(),
     };
     (Arc::clone(runtime), loaded)
+}
+
+/// Another version of the plugin, which traps for client ids of this length, too. Its track record is
+/// its own.
+pub(crate) fn version(version: u32, traps: usize) -> LoadedMapper {
+    let (runtime, _) = loaded();
+    let plugin = runtime.compile(&component(traps, 0)).unwrap();
+    let spec = MapperSpec {
+        config: "{}".to_owned(),
+        limits: MappingLimits::default(),
+        samples: Vec::new(),
+    };
+    LoadedMapper {
+        mapper: runtime.prepare(&plugin, spec).unwrap(),
+        version,
+        digest: plugin.facts().digest,
+        track: Arc::default(),
+    }
+}
+
+/// The plugin as it is uploaded: traps for client ids of length [`TRAPS`] and `traps`. Those with
+/// another `label` are other bytes and do the same.
+pub(crate) fn component(traps: usize, label: u8) -> Vec<u8> {
+    let mut bytes = wat::parse_str(text(traps)).unwrap();
+    // A custom section: its length, the length of its name, the name.
+    bytes.extend([0, 2, 1, b'a' + label]);
+    bytes
 }
 
 fn config() -> RuntimeConfig {
@@ -65,7 +91,7 @@ fn config() -> RuntimeConfig {
     }
 }
 
-fn component() -> String {
+fn text(traps: usize) -> String {
     let core = format!(
         r#"
     (core module $libc
@@ -92,6 +118,7 @@ fn component() -> String {
         (param i32) (param i32) (param $length i32)
         (param i32 i32 i32 i32 i32 i32 i64 i64 i32 i32 i32 i32) (result i32)
         (if (i32.eq (local.get $length) (i32.const {TRAPS})) (then unreachable))
+        (if (i32.eq (local.get $length) (i32.const {traps})) (then unreachable))
         (if (i32.eq (local.get $length) (i32.const {RETRIES})) (then (return (i32.const 1120))))
         (if (i32.eq (local.get $length) (i32.const {LOOPS})) (then (loop (br 0))))
         (if (i32.eq (local.get $length) (i32.const {REJECTED})) (then (return (i32.const 1100))))

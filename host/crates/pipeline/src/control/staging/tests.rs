@@ -43,6 +43,7 @@ fn intent(resolved: Option<u32>) -> Intent {
         exports: Vec::new(),
         imports: Vec::new(),
         created_at_ms: 0,
+        created_by: domain::Actor::host(),
         is_built_in: false,
     };
     let mut intent = Intent::default();

@@ -1,0 +1,179 @@
+//! The plugins of an apply: uploaded before, stored with the rules that want them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::{Actor, Mapped, PluginDigest, PluginName, RuleId, VersionSelector};
+use store::PluginRecord;
+use tokio::time::Instant;
+
+use super::super::plugins::{last_version_key, try_without_config};
+use super::super::{Control, ControlCode, ControlError};
+use super::planning::Planning;
+use super::{ApplyProblem, PlannedChange};
+use crate::control_errors;
+use crate::intent::Intent;
+
+/// A new version with its component.
+#[derive(Debug)]
+pub(super) struct StagedPlugin {
+    pub(super) record: PluginRecord,
+    pub(super) bytes: Arc<Vec<u8>>,
+}
+
+impl Control {
+    /// Keeps a component for an apply that names its digest within ten minutes, after inspecting,
+    /// compiling and trying it with its own cases.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the component.
+    pub async fn stage_component(&self, bytes: Vec<u8>) -> Result<PluginDigest, ControlError> {
+        let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));
+        let (digest, bytes) = self
+            .blocking(move || {
+                let facts = runtime
+                    .inspect(&bytes)
+                    .map_err(|error| control_errors::inspect(&error))?;
+                let plugin = reloader.compile(facts.digest, &bytes)?;
+                runtime
+                    .run_own_cases(&plugin)
+                    .map_err(|error| control_errors::staged_case(&error))?;
+                Ok((facts.digest, bytes))
+            })
+            .await?;
+        self.components.put(digest, bytes, Instant::now());
+        Ok(digest)
+    }
+
+    /// Adds the declared versions to `working`, and moves `latest` for the rules whose canary passes.
+    pub(super) async fn plan_plugins(
+        &self,
+        working: &mut Intent,
+        declared: Vec<(PluginName, PluginDigest)>,
+        planning: &mut Planning,
+        by: &Actor,
+    ) {
+        let mut names = BTreeSet::new();
+        for (name, digest) in declared {
+            let planned = if names.insert(name.clone()) {
+                self.plan_plugin(working, &name, digest, planning, by).await
+            } else {
+                let message = format!("plugin {name} is declared twice; leave one of the two");
+                Err(ControlError::new(ControlCode::InvalidPluginName, message))
+            };
+            if let Err(error) = planned {
+                let problem = ApplyProblem::of_plugin(&name, error);
+                planning.problems.push(problem);
+            }
+        }
+    }
+
+    async fn plan_plugin(
+        &self,
+        working: &mut Intent,
+        name: &PluginName,
+        digest: PluginDigest,
+        planning: &mut Planning,
+        by: &Actor,
+    ) -> Result<(), ControlError> {
+        let versions = working.plugins.get(name).map_or(&[][..], Vec::as_slice);
+        if versions.iter().any(|record| record.digest == digest) {
+            planning.plan.unchanged += 1;
+            return Ok(());
+        }
+        let last = versions.iter().map(|it| it.version).max().unwrap_or(0);
+        let bytes = self.components.find(digest, Instant::now()).ok_or_else(|| {
+            let message = format!(
+                "plugin {name} has no version {digest}, and no such component was uploaded in the last ten minutes; name its file"
+            );
+            ControlError::new(ControlCode::UnknownPlugin, message)
+        })?;
+        let record = self.new_version(name.clone(), last, &bytes, by).await?;
+        let followers = followers(working, name);
+        let versions = working.plugins.entry(name.clone()).or_default();
+        versions.push(record.clone());
+        let mut warnings = Vec::new();
+        for (rule_id, mapping) in followers {
+            match self.try_version(&rule_id, &record, mapping).await {
+                Ok(()) => {
+                    working.resolved.insert(rule_id.clone(), record.version);
+                    planning.staged.moves.push((rule_id, record.version));
+                }
+                Err(error) => warnings.push(format!(
+                    "rule {rule_id} keeps the version that it has: {}",
+                    error.message
+                )),
+            }
+        }
+        let change = PlannedChange::Plugin {
+            name: name.clone(),
+            version: record.version,
+            digest,
+        };
+        planning.plan.changes.push((change, warnings));
+        let staged = StagedPlugin { record, bytes };
+        planning.staged.plugins.push(staged);
+        Ok(())
+    }
+
+    async fn new_version(
+        &self,
+        name: PluginName,
+        last: u32,
+        bytes: &Arc<Vec<u8>>,
+        by: &Actor,
+    ) -> Result<PluginRecord, ControlError> {
+        let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));
+        let (bytes, created_at_ms) = (Arc::clone(bytes), self.clock.now_ms());
+        let (created_by, meta) = (by.clone(), Arc::clone(&self.meta));
+        self.blocking(move || {
+            let deleted = meta.setting(&last_version_key(&name));
+            let deleted = deleted.map_err(|error| control_errors::store(&error))?;
+            // A number that a history names is not given again.
+            let deleted = deleted.and_then(|number| number.parse().ok());
+            let facts = runtime
+                .inspect(&bytes)
+                .map_err(|error| control_errors::inspect(&error))?;
+            let record = PluginRecord {
+                name,
+                version: last.max(deleted.unwrap_or(0)) + 1,
+                digest: facts.digest,
+                size_bytes: u64::try_from(facts.size_bytes).unwrap_or(u64::MAX),
+                exports: facts.exports,
+                imports: facts.imports,
+                created_at_ms,
+                created_by,
+                is_built_in: false,
+            };
+            // From now on the mapper of a rule can be made of it, although it is not stored.
+            reloader.compile(record.digest, &bytes)?;
+            try_without_config(&reloader, &record)?;
+            Ok(record)
+        })
+        .await
+    }
+
+    async fn try_version(
+        &self,
+        rule_id: &RuleId,
+        record: &PluginRecord,
+        mapping: Mapped,
+    ) -> Result<(), ControlError> {
+        let (reloader, record) = (Arc::clone(&self.reloader), record.clone());
+        let rule_id = rule_id.clone();
+        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(|_| ()))
+            .await
+    }
+}
+
+/// The rules that follow the newest version of `name`.
+fn followers(intent: &Intent, name: &PluginName) -> Vec<(RuleId, Mapped)> {
+    let rules = intent.rules.values().filter(|rule| {
+        let mapping = &rule.draft.mapping;
+        mapping.plugin == *name && mapping.version == VersionSelector::Latest
+    });
+    rules
+        .map(|rule| (rule.draft.rule_id.clone(), rule.draft.mapping.clone()))
+        .collect()
+}

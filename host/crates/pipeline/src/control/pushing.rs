@@ -1,0 +1,302 @@
+//! A push: a component becomes the next version of a plugin and moves `latest`, for each rule by itself, through
+//! its canary.
+//!
+//! What may take minutes is done first: inspecting, compiling, trying. Only then other changes wait for it, and all
+//! that it changes is stored in one transaction: a crash leaves everything of it or nothing.
+
+use std::sync::Arc;
+
+use domain::{Actor, Mapped, MappingLimits, PluginDigest, PluginName, RuleId, VersionSelector};
+use plugin_runtime::{CompiledPlugin, PluginFacts};
+use store::fail_point::{self, FailPoint};
+use store::{GenerationsRecord, MetaStore, MetaWrite, PluginRecord, WriteMetaError};
+
+use super::plugins::last_version_key;
+use super::{Control, ControlCode, ControlError, PluginVersionView};
+use crate::config::BuiltInPlugin;
+use crate::control_errors;
+use crate::generations::{self, Stamp};
+use crate::intent::resolved_key;
+
+/// What a version becomes for the rules that follow `latest`.
+#[derive(Debug, Default)]
+struct Moves {
+    /// It maps for these from now on.
+    active: Vec<GenerationsRecord>,
+    /// It failed their canary.
+    rejected: Vec<GenerationsRecord>,
+    /// Why; also for rules without a history.
+    refusals: Vec<(RuleId, ControlError)>,
+}
+
+impl Moves {
+    fn write(&self, tx: &mut MetaWrite<'_>, version: u32) -> Result<(), WriteMetaError> {
+        for record in &self.active {
+            tx.put_setting(&resolved_key(&record.rule_id), &version.to_string())?;
+            tx.put_generations(record)?;
+        }
+        self.rejected
+            .iter()
+            .try_for_each(|record| tx.put_generations(record))
+    }
+}
+
+impl Control {
+    /// Stores a component as the next version of `name` after inspecting, compiling and trying it.
+    /// Bytes that are a version already give that one, and false; nothing else happens then, also if
+    /// it is withdrawn for a rule.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the component; nothing is saved then.
+    pub async fn push_plugin(
+        &self,
+        name: PluginName,
+        bytes: Vec<u8>,
+        by: &Actor,
+    ) -> Result<(PluginVersionView, bool), ControlError> {
+        self.push(name, bytes, by, false).await
+    }
+
+    /// The same for bytes that may be a version already: it is tried once more for each rule that
+    /// follows `latest` and has an older one, or went back from it, and maps for it if it passes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::push_plugin`].
+    pub async fn push_plugin_again(
+        &self,
+        name: PluginName,
+        bytes: Vec<u8>,
+        by: &Actor,
+    ) -> Result<(PluginVersionView, bool), ControlError> {
+        self.push(name, bytes, by, true).await
+    }
+
+    async fn push(
+        &self,
+        name: PluginName,
+        bytes: Vec<u8>,
+        by: &Actor,
+        is_again: bool,
+    ) -> Result<(PluginVersionView, bool), ControlError> {
+        let (facts, bytes) = self.inspect(bytes).await?;
+        let digest = facts.digest;
+        let mut tried = None;
+        if self.stored_version(&name, digest).await?.is_none() {
+            tried = Some(self.try_component(&name, digest, &bytes).await?);
+        }
+        let _change = self.change.lock().await;
+        // Somebody else may have pushed the same bytes meanwhile.
+        if let Some(record) = self.stored_version(&name, digest).await? {
+            if is_again {
+                let moves = self.moves(&record, by).await;
+                self.take_moves(&record, moves, None).await?;
+            }
+            return Ok((self.version_view(&self.intent.load(), &record), false));
+        }
+        let plugin = match tried {
+            Some(plugin) => plugin,
+            // It was a version, and was deleted meanwhile.
+            None => self.try_component(&name, digest, &bytes).await?,
+        };
+        self.reloader.keep(plugin);
+        let record = self.next_version(name, facts, by, false).await?;
+        let moves = self.moves(&record, by).await;
+        self.take_moves(&record, moves, Some(bytes)).await?;
+        Ok((self.version_view(&self.intent.load(), &record), true))
+    }
+
+    /// Stores the host's own plugins; a newer host adds versions.
+    pub(crate) async fn store_built_in(
+        &self,
+        plugins: &[BuiltInPlugin],
+    ) -> Result<(), ControlError> {
+        for plugin in plugins {
+            let name = PluginName::parse(plugin.name).map_err(|error| {
+                ControlError::new(ControlCode::InvalidPluginName, error.to_string())
+            })?;
+            let (facts, bytes) = self.inspect(plugin.bytes.to_vec()).await?;
+            if self.stored_version(&name, facts.digest).await?.is_some() {
+                continue;
+            }
+            // They are tested with the host; compiling them here would only delay the start.
+            let record = self.next_version(name, facts, &Actor::host(), true).await?;
+            self.write(move |tx| tx.put_plugin(&record, &bytes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self, bytes: Vec<u8>) -> Result<(PluginFacts, Arc<Vec<u8>>), ControlError> {
+        let runtime = Arc::clone(&self.runtime);
+        self.blocking(move || {
+            let facts = runtime
+                .inspect(&bytes)
+                .map_err(|error| control_errors::inspect(&error))?;
+            Ok((facts, Arc::new(bytes)))
+        })
+        .await
+    }
+
+    /// Compiles a component, runs its own cases, and tries it with an empty configuration.
+    async fn try_component(
+        &self,
+        name: &PluginName,
+        digest: PluginDigest,
+        bytes: &Arc<Vec<u8>>,
+    ) -> Result<Arc<CompiledPlugin>, ControlError> {
+        let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));
+        let (name, bytes) = (name.clone(), Arc::clone(bytes));
+        self.blocking(move || {
+            let plugin = reloader.compile(digest, &bytes)?;
+            runtime
+                .run_own_cases(&plugin)
+                .map_err(|error| control_errors::own_case(&name, &error))?;
+            // It may refuse an empty configuration; it may not trap or loop on it.
+            match reloader.try_out(
+                &name,
+                &plugin,
+                &without_config(&name, VersionSelector::Latest),
+            ) {
+                Err(error) if error.code != ControlCode::ConfigRefused => Err(error),
+                _ => Ok(plugin),
+            }
+        })
+        .await
+    }
+
+    async fn stored_version(
+        &self,
+        name: &PluginName,
+        digest: PluginDigest,
+    ) -> Result<Option<PluginRecord>, ControlError> {
+        let (meta, name) = (Arc::clone(&self.meta), name.clone());
+        self.blocking(move || {
+            let mut versions = versions(&meta, &name)?.into_iter();
+            Ok(versions.find(|record| record.digest == digest))
+        })
+        .await
+    }
+
+    /// The record of a component that is no version yet.
+    async fn next_version(
+        &self,
+        name: PluginName,
+        facts: PluginFacts,
+        by: &Actor,
+        is_built_in: bool,
+    ) -> Result<PluginRecord, ControlError> {
+        let meta = Arc::clone(&self.meta);
+        let (created_at_ms, created_by) = (self.clock.now_ms(), by.clone());
+        self.blocking(move || {
+            let last = versions(&meta, &name)?.iter().map(|it| it.version).max();
+            let deleted = meta.setting(&last_version_key(&name));
+            let deleted = deleted.map_err(|error| control_errors::store(&error))?;
+            // A number that a history names is not given again.
+            let last = last.max(deleted.and_then(|number| number.parse().ok()));
+            Ok(PluginRecord {
+                version: last.unwrap_or(0) + 1,
+                name,
+                digest: facts.digest,
+                size_bytes: u64::try_from(facts.size_bytes).unwrap_or(u64::MAX),
+                exports: facts.exports,
+                imports: facts.imports,
+                created_at_ms,
+                created_by,
+                is_built_in,
+            })
+        })
+        .await
+    }
+
+    /// What `record` becomes for the rules that follow `latest`: active for each whose canary passes.
+    async fn moves(&self, record: &PluginRecord, by: &Actor) -> Moves {
+        let intent = self.intent.load_full();
+        let is_behind = |rule_id: &RuleId| match intent.generations.get(rule_id) {
+            Some(it) => {
+                it.active.version < record.version || it.withdrawal(&record.digest).is_some()
+            }
+            None => true,
+        };
+        let followers = intent.rules.values().filter(|rule| {
+            rule.draft.mapping.plugin == record.name
+                && rule.draft.mapping.version == VersionSelector::Latest
+                && is_behind(&rule.draft.rule_id)
+        });
+        let mut moves = Moves::default();
+        for rule in followers {
+            let (rule_id, mapping) = (rule.draft.rule_id.clone(), rule.draft.mapping.clone());
+            let old = intent.generations.get(&rule_id);
+            let stamp = Stamp {
+                by: by.clone(),
+                at_ms: self.clock.now_ms(),
+            };
+            let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
+            let id = rule_id.clone();
+            let canary = self
+                .blocking(move || reloader.load(Some(&id), &candidate, &mapping).map(drop))
+                .await;
+            match canary {
+                Ok(()) => {
+                    let active = self.rule_set.incarnation(rule.incarnation);
+                    let loaded = active.as_ref().and_then(|it| it.mapper.as_ref().ok());
+                    let track = loaded.map(|loaded| &*loaded.track);
+                    let next = generations::activated(old, &rule_id, record, track, &stamp);
+                    moves.active.push(next);
+                }
+                Err(error) => {
+                    let next =
+                        old.map(|old| generations::rejected(old, record, &error.message, &stamp));
+                    moves.rejected.extend(next);
+                    moves.refusals.push((rule_id, error));
+                }
+            }
+        }
+        moves
+    }
+
+    /// Stores the moves, with the version itself if it is new, in one transaction, and makes them true.
+    async fn take_moves(
+        &self,
+        record: &PluginRecord,
+        mut moves: Moves,
+        bytes: Option<Arc<Vec<u8>>>,
+    ) -> Result<(), ControlError> {
+        let (stored, refusals) = (record.clone(), std::mem::take(&mut moves.refusals));
+        self.write(move |tx| {
+            if let Some(bytes) = &bytes {
+                tx.put_plugin(&stored, bytes)?;
+                fail_point::reached(FailPoint::Push);
+            }
+            moves.write(tx, stored.version)
+        })
+        .await?;
+        fail_point::reached(FailPoint::Push);
+        for (rule_id, error) in refusals {
+            self.metrics.swapped("canary_failed");
+            let (version, error) = (record.version, error.brief());
+            tracing::warn!(%rule_id, version, error, "new plugin version failed the rule's canary, the rule keeps its version");
+        }
+        self.reload().await
+    }
+}
+
+fn versions(meta: &MetaStore, name: &PluginName) -> Result<Vec<PluginRecord>, ControlError> {
+    let mut records = meta
+        .plugins()
+        .map_err(|error| control_errors::store(&error))?;
+    records.retain(|record| record.name == *name);
+    Ok(records)
+}
+
+/// The mapping of a rule that leaves everything to the plugin.
+pub(super) fn without_config(plugin: &PluginName, version: VersionSelector) -> Mapped {
+    Mapped {
+        plugin: plugin.clone(),
+        version,
+        config: "{}".to_owned(),
+        limits: MappingLimits::default(),
+        on_fault: domain::OnFault::DeadLetter,
+        on_reject: domain::OnReject::DeadLetter,
+    }
+}

@@ -1,0 +1,273 @@
+//! Versions of plugins through the control side: back, and not forward by themselves.
+
+use std::sync::Arc;
+
+use domain::{Actor, AnyRule, PluginName, Rule, StatusEvent, VersionSelector};
+use store::{ActivationOutcome, MetaStore};
+use tempfile::TempDir;
+
+use super::{Host, draft, facts, record, rule_id};
+use crate::control::{ControlCode, ControlError, PluginRollback, RuleState};
+use crate::courier::rig::plugin::{TRAPS, client_of_length, component};
+use crate::rollback::RollbackRequest;
+use crate::samples::{Sample, SampleOutcome};
+
+/// Client ids of this length make one version trap.
+const BAD: usize = 30;
+
+fn plugin() -> PluginName {
+    PluginName::parse("p").unwrap()
+}
+
+fn anna() -> Actor {
+    Actor::token("anna")
+}
+
+/// A host with `rule-1`, which wants plugin `p` in this version.
+async fn start(version: VersionSelector) -> Host {
+    let folder = tempfile::tempdir().unwrap();
+    put_rule(&folder, version);
+    Host::open(folder, |_| {}).await
+}
+
+fn put_rule(folder: &TempDir, version: VersionSelector) {
+    let meta = MetaStore::open(folder.path().join("meta.redb")).unwrap();
+    let mut draft = draft(1);
+    draft.mapping.plugin = plugin();
+    draft.mapping.version = version;
+    let written: Result<(), store::WriteMetaError> = meta.write(|tx| {
+        let (revision, incarnation) = (tx.next_revision()?, tx.next_incarnation()?);
+        let mut record = record(1, incarnation);
+        record.mapping = draft.mapping.clone();
+        tx.put_incarnation(&record)?;
+        tx.put_rule(&AnyRule::Status(Rule {
+            draft,
+            revision,
+            incarnation,
+            created_at_ms: 0,
+            updated_at_ms: 0,
+        }))
+    });
+    written.unwrap();
+}
+
+async fn push(host: &Host, bytes: Vec<u8>) -> u32 {
+    let (view, is_new) = host.push_plugin(plugin(), bytes, &anna()).await.unwrap();
+    assert!(is_new);
+    assert_eq!(view.created_by, anna());
+    view.version
+}
+
+fn state(host: &Host) -> RuleState {
+    host.rule(&rule_id(1)).unwrap().state
+}
+
+fn version(host: &Host) -> Option<u32> {
+    state(host).plugin_version
+}
+
+/// Goes back: one rule, or all.
+async fn back(
+    host: &Host,
+    name: &PluginName,
+    rule: Option<u32>,
+) -> Result<PluginRollback, ControlError> {
+    let (rule, by) = (rule.map(rule_id), anna());
+    host.roll_back_plugin(name, rule.as_ref(), &by).await
+}
+
+fn outcomes(host: &Host) -> Vec<(u32, ActivationOutcome, String)> {
+    let all = host.plugin_activations(&plugin()).into_iter();
+    all.map(|it| {
+        let it = it.activation;
+        (it.version, it.outcome, it.by.to_string())
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_goes_back_and_stays_back_until_told_otherwise() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    assert_eq!(version(&host), Some(2));
+    let done = back(&host, &plugin(), None).await.unwrap();
+    let went = &done.rolled_back[0];
+    assert_eq!(
+        (went.rule_id.clone(), went.from, went.to),
+        (rule_id(1), 2, 1)
+    );
+    assert_eq!(version(&host), Some(1));
+    let host = host.restart().await;
+    assert_eq!(version(&host), Some(1));
+    // The same bytes again do nothing, and say why.
+    let (view, is_new) = host
+        .push_plugin(plugin(), component(TRAPS, 2), &anna())
+        .await
+        .unwrap();
+    assert_eq!((view.version, is_new), (2, false));
+    assert_eq!(view.withdrawn_for[0].0, rule_id(1));
+    assert_eq!(version(&host), Some(1));
+    // A newer version is taken as usual.
+    push(&host, component(TRAPS, 3)).await;
+    assert_eq!(version(&host), Some(3));
+    // In so many words, the withdrawn one gets another chance.
+    let (view, _) = host
+        .push_plugin_again(plugin(), component(TRAPS, 2), &anna())
+        .await
+        .unwrap();
+    assert!(view.withdrawn_for.is_empty());
+    assert_eq!(
+        (view.active_for, version(&host)),
+        (vec![rule_id(1)], Some(2))
+    );
+    let all = outcomes(&host);
+    let wanted = [(2, true), (3, true), (1, false), (2, true), (1, true)];
+    let found: Vec<_> = all
+        .iter()
+        .map(|(version, outcome, _)| (*version, *outcome == ActivationOutcome::Activated))
+        .collect();
+    assert_eq!(found, wanted, "{all:?}");
+    assert!(all.iter().all(|(_, _, by)| by == "token:anna"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_must_be_a_way_back() {
+    let host = start(VersionSelector::Latest).await;
+    let code = async |rule: Option<u32>| back(&host, &plugin(), rule).await.unwrap_err().code;
+    assert_eq!(code(None).await, ControlCode::PluginNotFound);
+    push(&host, component(TRAPS, 1)).await;
+    assert_eq!(code(None).await, ControlCode::NoEarlierVersion);
+    assert_eq!(code(Some(1)).await, ControlCode::NoEarlierVersion);
+    assert_eq!(code(Some(2)).await, ControlCode::RuleNotFound);
+    let other = PluginName::parse("other").unwrap();
+    host.push_plugin(other.clone(), component(TRAPS, 1), &anna())
+        .await
+        .unwrap();
+    for rule in [Some(1), None] {
+        let refused = back(&host, &other, rule).await.unwrap_err();
+        assert_eq!(refused.code, ControlCode::RollbackImpossible);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_a_rule_names_is_not_rolled_back() {
+    let host = start(VersionSelector::Number(1)).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    assert_eq!(version(&host), Some(1));
+    let refused = back(&host, &plugin(), None).await.unwrap_err();
+    assert_eq!(refused.code, ControlCode::RollbackImpossible);
+    assert!(refused.message.contains("names version 1"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_version_is_gone_for_good() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(BAD, 2)).await;
+    let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+    let active = host.rule_set.incarnation(incarnation).unwrap();
+    assert_eq!(active.earlier.len(), 1);
+    let request = RollbackRequest {
+        rule_id: rule_id(1),
+        track: Arc::clone(&active.mapper.as_ref().unwrap().track),
+        version: 1,
+        reason: "failed on 5 of its last 9 events".to_owned(),
+    };
+    host.roll_back_failing(&request).await.unwrap();
+    assert_eq!(version(&host), Some(1));
+    // It is about a generation that is gone: nothing happens.
+    host.roll_back_failing(&request).await.unwrap();
+    assert_eq!(version(&host), Some(1));
+    let host = host.restart().await;
+    assert_eq!(version(&host), Some(1));
+    let told = host.went_back(&rule_id(1)).unwrap();
+    assert!(
+        told.contains("version 2 failed on 5 of its last 9"),
+        "{told}"
+    );
+    assert!(host.metrics_text().contains("rulemill_plugin_swaps"));
+    let (last, outcome, by) = outcomes(&host).remove(0);
+    assert_eq!((last, outcome), (1, ActivationOutcome::RolledBack));
+    assert_eq!(by, "host");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_on_a_rule_s_last_events_does_not_map_for_it() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    let event = |length| {
+        let facts = facts(&client_of_length("s", length).replace("GID_Test", "GID_rule"));
+        assert_eq!(facts.client_id.as_str().len(), length);
+        Arc::new(StatusEvent {
+            event_id: domain::EventId([7; 16]),
+            event_type: domain::EventType::Connect,
+            time_ms: 1,
+            sequence: domain::Sequence(1),
+            reason: None,
+            synthetic: None,
+            connected_at_ms: 1,
+            channel: facts,
+        })
+    };
+    let sample = |length, fault: Option<&str>| Sample {
+        event: event(length),
+        outcome: SampleOutcome::skipped(None),
+        fault: fault.map(str::to_owned),
+        plugin_version: Some(1),
+        at_ms: 1,
+    };
+    // What the present version fails on, too, is no reason to refuse another one.
+    host.samples
+        .note(&rule_id(1), vec![sample(BAD + 1, Some("it trapped"))]);
+    push(&host, component(BAD + 1, 2)).await;
+    assert_eq!(version(&host), Some(2));
+    host.samples.note(&rule_id(1), vec![sample(BAD, None)]);
+    push(&host, component(BAD, 3)).await;
+    assert_eq!(version(&host), Some(2));
+    let (rejected, outcome, _) = outcomes(&host).remove(0);
+    assert_eq!((rejected, outcome), (3, ActivationOutcome::Rejected));
+    // The upload itself was fine: the version is there for others.
+    assert!(host.plugin_version(&plugin(), 3).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_deleted_when_nothing_needs_it_and_its_number_is_not_given_again() {
+    let host = start(VersionSelector::Latest).await;
+    for label in 1..=3 {
+        push(&host, component(TRAPS, label)).await;
+    }
+    let delete = async |version| {
+        host.delete_plugin_version(&plugin(), version, &anna())
+            .await
+    };
+    let code = async |version| delete(version).await.unwrap_err().code;
+    assert_eq!(code(4).await, ControlCode::PluginVersionNotFound);
+    assert_eq!(code(3).await, ControlCode::PluginInUse);
+    // The rule would go back to it.
+    assert_eq!(code(2).await, ControlCode::PluginInUse);
+    back(&host, &plugin(), None).await.unwrap();
+    delete(3).await.unwrap();
+    assert!(host.plugin_version(&plugin(), 3).is_err());
+    assert_eq!(push(&host, component(TRAPS, 4)).await, 4);
+    let host = host.restart().await;
+    assert_eq!(version(&host), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_from_before_has_its_version_noted_at_the_start() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    let forget: Result<(), store::WriteMetaError> =
+        host.meta.write(|tx| tx.remove_generations(&rule_id(1)));
+    forget.unwrap();
+    let host = host.restart().await;
+    assert_eq!(version(&host), Some(2));
+    let all = outcomes(&host);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!((all[0].0, all[0].1), (2, ActivationOutcome::Activated));
+    let refused = back(&host, &plugin(), None).await.unwrap_err();
+    assert_eq!(refused.code, ControlCode::NoEarlierVersion);
+}

@@ -1,0 +1,265 @@
+//! The figures that plugins are promised to keep: calls, starts, activation, memory. Each is the
+//! median of one run, with its spread, beside the limit that it is held against.
+//!
+//! `RULEMILL_BENCH_COMPONENTS=a.wasm:b.wasm` reports further components, such as those in Python and
+//! JavaScript, without a limit.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark fails by panicking and prints"
+)]
+
+mod parts;
+
+use std::env;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use apsaramq_status::ApsaramqStatus;
+use domain::{MappingLimits, StatusEvent};
+use parts::{component, config, event, native};
+use plugin_runtime::{
+    CodeCacheConfig, CodeConfig, CompiledPlugin, Mapper, MapperInstance, MapperSpec, PluginRuntime,
+};
+use rulemill_sdk::StatusRule;
+use tokio::time::Instant;
+
+/// The body of `apsaramq-status`, as a template.
+const TEMPLATE: &str = r#"{"body": "{\"clientId\":{{ clientId | tojson }},\"time\":{{ time }},\"eventType\":{{ eventType | tojson }},\"channelId\":{{ channelId | tojson }},\"clientIp\":{{ clientIp | tojson }}}"}"#;
+const CALLS: usize = 200_000;
+const STARTS: usize = 500;
+const ACTIVATIONS: usize = 50;
+const PLUGINS: usize = 50;
+const INSTANCES: usize = 500;
+
+fn main() {
+    let status = component("apsaramq-status");
+    let runtime = PluginRuntime::start(config()).unwrap();
+    let mapper = prepared(&runtime, &runtime.compile(&status).unwrap(), "{}");
+    let event = event();
+
+    let mut instance = MapperInstance::new(&mapper).unwrap();
+    let warm = Spread::of(CALLS, || {
+        drop(black_box(instance.map(black_box(&event)).unwrap()));
+    });
+    let rule = ApsaramqStatus::init("{}").unwrap();
+    let native = Spread::of(CALLS, || drop(black_box(native(&rule, black_box(&event)))));
+    warm.print("apsaramq-status, warm call");
+    native.print("the same work in native Rust");
+    held("warm call / native", warm.p50 / native.p50, 5.0);
+    held("p99 / p50 of the warm call", warm.p99 / warm.p50, 4.0);
+    let rate = rate(&mut instance, &event);
+    println!(
+        "{:<44}{rate:>12.0} calls/s on one core (at least 250,000)",
+        ""
+    );
+
+    let template = runtime.compile(&component("template")).unwrap();
+    let template = prepared(&runtime, &template, TEMPLATE);
+    let mut rendering = MapperInstance::new(&template).unwrap();
+    let rendered = Spread::of(CALLS / 4, || {
+        drop(black_box(rendering.map(black_box(&event)).unwrap()));
+    });
+    rendered.print("template, warm call");
+    held("template / apsaramq-status", rendered.p50 / warm.p50, 8.0);
+
+    let fresh = Spread::of(STARTS, || {
+        drop(black_box(MapperInstance::new(&mapper).unwrap()));
+    });
+    fresh.print("fresh instance with init");
+    held("fresh instance / warm call", fresh.p50 / warm.p50, 15.0);
+
+    activation(&status);
+    memory(&mapper, &event);
+    for path in env::var("RULEMILL_BENCH_COMPONENTS")
+        .unwrap_or_default()
+        .split(':')
+        .filter(|path| !path.is_empty())
+    {
+        foreign(&runtime, Path::new(path), &event);
+    }
+}
+
+/// One core's calls in a second.
+fn rate(instance: &mut MapperInstance, event: &StatusEvent) -> f64 {
+    let started = Instant::now();
+    for _ in 0..CALLS {
+        drop(black_box(instance.map(black_box(event)).unwrap()));
+    }
+    calls(CALLS) / started.elapsed().as_secs_f64()
+}
+
+/// From stored bytes to a mapper that was tried, with its code in the cache: one plugin, and a whole start.
+fn activation(bytes: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let versions: Vec<_> = (0..PLUGINS).map(|number| another(bytes, number)).collect();
+    let activate = |runtime: &Arc<PluginRuntime>, bytes: &[u8]| {
+        prepared(runtime, &runtime.compile(bytes).unwrap(), "{}")
+    };
+    let first = PluginRuntime::start_with(config(), cached(folder.path())).unwrap();
+    for version in &versions {
+        drop(activate(&first, version));
+    }
+    let runtime = PluginRuntime::start_with(config(), cached(folder.path())).unwrap();
+    let one = Spread::of(ACTIVATIONS, || {
+        drop(activate(&runtime, versions.first().unwrap()));
+    });
+    one.print("activation of a cached plugin");
+    held("activation of a cached plugin, ms", one.p50 / 1e6, 9.9);
+    let all = Spread::of(5, || {
+        let runtime = PluginRuntime::start_with(config(), cached(folder.path())).unwrap();
+        let mappers: Vec<_> = versions
+            .iter()
+            .map(|version| activate(&runtime, version))
+            .collect();
+        assert_eq!(mappers.len(), PLUGINS);
+        assert_eq!(runtime.code_cache_stats().misses, 0);
+    });
+    all.print("start with 50 plugins in the cache");
+    held("start with 50 plugins, s", all.p50 / 1e9, 1.0);
+}
+
+/// What a warm instance holds of the process's memory.
+fn memory(mapper: &Arc<Mapper>, event: &StatusEvent) {
+    let before = resident_bytes();
+    let warm: Vec<_> = (0..INSTANCES)
+        .map(|_| {
+            let mut instance = MapperInstance::new(mapper).unwrap();
+            for _ in 0..1_000 {
+                drop(black_box(instance.map(black_box(event)).unwrap()));
+            }
+            instance
+        })
+        .collect();
+    let each = (resident_bytes() - before) / calls(INSTANCES);
+    drop(warm);
+    held("memory of a warm instance, KiB", each / 1024.0, 300.0);
+}
+
+fn foreign(runtime: &Arc<PluginRuntime>, path: &Path, event: &StatusEvent) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let compiled = runtime.compile(&fs::read(path).unwrap()).unwrap();
+    let limits = MappingLimits {
+        memory_bytes_max: Some(64 << 20),
+        ..MappingLimits::default()
+    };
+    let spec = MapperSpec {
+        config: "{}".to_owned(),
+        limits,
+        samples: Vec::new(),
+    };
+    let mapper = runtime.prepare(&compiled, spec).unwrap();
+    let mut instance = MapperInstance::new(&mapper).unwrap();
+    let first_bytes = instance.memory_bytes();
+    let warm = Spread::of(CALLS / 4, || {
+        drop(black_box(instance.map(black_box(event)).unwrap()));
+    });
+    warm.print(&format!("{name}, warm call"));
+    let fresh = Spread::of(STARTS / 10, || {
+        drop(black_box(MapperInstance::new(&mapper).unwrap()));
+    });
+    fresh.print(&format!("{name}, fresh instance with init"));
+    println!(
+        "{name}: {} KiB of memory after init, {} KiB after {} calls",
+        first_bytes >> 10,
+        instance.memory_bytes() >> 10,
+        CALLS / 4
+    );
+}
+
+fn prepared(
+    runtime: &Arc<PluginRuntime>,
+    plugin: &Arc<CompiledPlugin>,
+    config: &str,
+) -> Arc<Mapper> {
+    let spec = MapperSpec {
+        config: config.to_owned(),
+        limits: MappingLimits::default(),
+        samples: Vec::new(),
+    };
+    runtime.prepare(plugin, spec).unwrap()
+}
+
+fn cached(folder: &Path) -> CodeConfig {
+    CodeConfig {
+        cache: Some(CodeCacheConfig {
+            folder: folder.join("code"),
+            key_file: folder.join("key"),
+            bytes_max: 1 << 30,
+        }),
+        ..CodeConfig::default()
+    }
+}
+
+/// The same component with another digest: a custom section more.
+fn another(bytes: &[u8], number: usize) -> Vec<u8> {
+    let mut other = bytes.to_vec();
+    let content = [1, b'n', u8::try_from(number).unwrap()];
+    other.push(0);
+    other.push(u8::try_from(content.len()).unwrap());
+    other.extend_from_slice(&content);
+    other
+}
+
+fn resident_bytes() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib * 1024.0
+}
+
+/// Nanoseconds.
+struct Spread {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    least: f64,
+}
+
+impl Spread {
+    fn of(count: usize, mut call: impl FnMut()) -> Self {
+        // Not the first ones: code and data come into the caches.
+        (0..count / 20).for_each(|_| call());
+        let mut each: Vec<f64> = (0..count)
+            .map(|_| {
+                let started = Instant::now();
+                call();
+                started.elapsed().as_secs_f64() * 1e9
+            })
+            .collect();
+        each.sort_by(f64::total_cmp);
+        let at = |share: usize| {
+            let index = (each.len() * share / 100).min(each.len() - 1);
+            *each.get(index).unwrap()
+        };
+        Self {
+            p50: at(50),
+            p90: at(90),
+            p99: at(99),
+            least: at(0),
+        }
+    }
+
+    fn print(&self, what: &str) {
+        println!(
+            "{what:<44}{:>12.0} ns p50, {:.0} least, {:.0} p90, {:.0} p99",
+            self.p50, self.least, self.p90, self.p99
+        );
+    }
+}
+
+fn held(what: &str, value: f64, limit: f64) {
+    let verdict = if value <= limit { "held" } else { "NOT held" };
+    println!("{what:<44}{value:>12.2} (at most {limit}: {verdict})");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn calls(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,575 @@
+//! Any values between host and guest: memory images of a guest as the host lifts them, events,
+//! configurations, log lines and counters as they are lowered and come back.
+//!
+//! What the host makes of an image is compared with [`model`]; what it lowers must come back as it
+//! was, in each of the three encodings of strings. After each fault the next good call must succeed.
+
+mod guest;
+mod image;
+mod lines;
+mod model;
+mod scene;
+mod text;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use domain::{Mapping, MappingLimits, OutboundMessage, RejectEvent, StatusEvent};
+use plugin_runtime::{
+    CompiledPlugin, Mapper, MapperFault, MapperInstance, MapperSpec, MemoryScope, PluginRuntime,
+    PrepareMapperError, RuntimeConfig,
+};
+use tokio::runtime::Runtime as Tokio;
+
+use crate::contract::Encoding;
+use crate::corpus::Corpus;
+use crate::gauge::{self, Bounds};
+use crate::random::Random;
+use crate::run::Target;
+use model::{Call, Memory, Stop};
+use scene::{Act, Scene};
+
+pub(crate) use guest::text as guest;
+
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+const MESSAGES_MAX: usize = 16;
+const NODE: &str = "node-ü-\u{10ffff}";
+const INSTANCE: &str = "mqtt-local";
+/// A mapper serves so many inputs: its counters should not be full all the time.
+const INPUTS_PER_MAPPER: u64 = 500;
+
+/// The contract: 32 counters with names of at most 64 bytes; lines of at most 1 KiB.
+const COUNTERS_MAX: usize = 32;
+const COUNTER_NAME_BYTES_MAX: usize = 64;
+const LINE_BYTES_MAX: usize = 1024;
+/// Reasons of refusals are cut to this many bytes.
+const REASON_BYTES_MAX: usize = 2048;
+
+/// A call at its deadline, and what the host does around it.
+const CALL: Bounds = Bounds {
+    cpu: Duration::from_secs(1),
+    memory_bytes: 24 << 20,
+};
+
+type Verdict = Result<Mapping, MapperFault>;
+
+/// What should come of a call.
+enum Expected {
+    Exactly(Verdict),
+    /// The fault of a value that is none.
+    Invalid,
+    TooMuch,
+    Anything,
+}
+
+/// One guest with its mapper, its warm instance and what its counters should say.
+struct Guest {
+    plugin: Arc<CompiledPlugin>,
+    mapper: Arc<Mapper>,
+    instance: Option<MapperInstance>,
+    counters: BTreeMap<String, u64>,
+    dropped: u64,
+}
+
+pub(crate) struct Values {
+    runtime: Arc<PluginRuntime>,
+    tokio: Tokio,
+    guests: Vec<Guest>,
+    corpus: Corpus,
+    inputs: u64,
+    faults: u64,
+    /// Calls that got too little of the machine.
+    starved: u64,
+}
+
+impl Values {
+    pub(crate) fn start() -> Result<Self> {
+        lines::catch();
+        let runtime = PluginRuntime::start(config())?;
+        let mut guests = Vec::new();
+        for encoding in Encoding::ALL {
+            let plugin = runtime.compile(&wat::parse_str(guest::text(encoding))?)?;
+            let mapper = runtime.prepare(&plugin, spec("{}".to_owned()))?;
+            guests.push(Guest::new(plugin, mapper));
+        }
+        ensure!(guests.len() == Encoding::ALL.len(), "a guest is missing");
+        Ok(Self {
+            runtime,
+            tokio: tokio::runtime::Builder::new_current_thread().build()?,
+            guests,
+            corpus: Corpus::new(Vec::new()),
+            inputs: 0,
+            faults: 0,
+            starved: 0,
+        })
+    }
+
+    fn play(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+        match scene.act {
+            Act::Image => self.image(scene, image),
+            Act::InitImage => self.init_image(scene, image),
+            Act::Trick { at, value } => self.trick(scene, at, value),
+            Act::Text(number) => {
+                let event = scene.event(guest::OP_TEXT | number << 8, None);
+                let text = nth_text(&event, number);
+                let verdict = judge(Mapping::Reject(RejectEvent::Rejected(text)));
+                self.call(scene, &event, &Expected::Exactly(verdict))
+            }
+            Act::Numbers => {
+                let event = scene.event(guest::OP_NUMBERS, None);
+                let verdict = judge(Mapping::Deliver(vec![numbers(&event)]));
+                self.call(scene, &event, &Expected::Exactly(verdict))
+            }
+            Act::Record => {
+                let event = scene.event(guest::OP_RECORD, None);
+                let attributes = event.attributes(NODE, INSTANCE);
+                let message = OutboundMessage {
+                    tag: Some(nth_text(&event, 1)),
+                    keys: vec![nth_text(&event, 4)],
+                    properties: attributes
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                        .collect(),
+                    ..numbers(&event)
+                };
+                let expected = judge(Mapping::Deliver(vec![message]));
+                self.call(scene, &event, &Expected::Exactly(expected))
+            }
+            Act::Config => {
+                let config = scene.config();
+                let wanted = PrepareMapperError::ConfigRefused {
+                    reason: reason(&config),
+                };
+                match self.prepare(scene, config)? {
+                    Err(error) if error == wanted => Ok("a configuration comes back".to_owned()),
+                    other => Err(format!("not the configuration comes back, but {other:?}")),
+                }
+            }
+        }
+    }
+
+    fn image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+        let event = scene.event(guest::OP_IMAGE, Some(&text::hex(image)));
+        let mut memory = Memory::new(image, scene.encoding);
+        let (calls, called) = memory.calls();
+        let answer = called.and_then(|()| memory.map_answer());
+        let expected = match answer {
+            Ok(mapping) => Expected::Exactly(judge(mapping)),
+            Err(Stop::Invalid) => Expected::Invalid,
+            Err(Stop::TooMuch) => Expected::TooMuch,
+        };
+        drop(lines::take());
+        // Also when the answer is wrong, else every later one would be.
+        let guest = &mut self.guests[index(scene.encoding)];
+        guest.count(&calls);
+        let said = self.call(scene, &event, &expected)?;
+        check_lines(&calls)?;
+        let guest = &mut self.guests[index(scene.encoding)];
+        if !calls.is_empty() && !said.starts_with(STARVED) {
+            let usage = guest.mapper.usage();
+            let counters: Vec<_> = guest.counters.clone().into_iter().collect();
+            if (&usage.counters, usage.counters_dropped) != (&counters, guest.dropped) {
+                let (there, dropped) = (usage.counters, usage.counters_dropped);
+                return Err(format!(
+                    "counters are {there:?} and {dropped} dropped, should be {counters:?} and {}",
+                    guest.dropped
+                ));
+            }
+        }
+        Ok(said)
+    }
+
+    fn init_image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+        let mut memory = Memory::new(image, scene.encoding);
+        let (calls, called) = memory.calls();
+        let answer = called.and_then(|()| memory.init_answer());
+        drop(lines::take());
+        let prepared = self.prepare(scene, format!("X{}", text::hex(image)))?;
+        check_lines(&calls)?;
+        let is_right = match (&answer, &prepared) {
+            (Ok(Ok(())), Ok(_)) => true,
+            (Ok(Err(wanted)), Err(PrepareMapperError::ConfigRefused { reason: got })) => {
+                *got == reason(wanted)
+            }
+            (Err(_), Err(PrepareMapperError::CanaryFailed { detail })) => {
+                detail.starts_with("in init: ")
+            }
+            _ => false,
+        };
+        if !is_right {
+            return Err(format!("init should answer {answer:?}, but: {prepared:?}"));
+        }
+        Ok(match prepared {
+            Ok(_) => "init accepts".to_owned(),
+            Err(PrepareMapperError::CanaryFailed { detail }) => detail,
+            Err(_) => "init refuses".to_owned(),
+        })
+    }
+
+    fn trick(&mut self, scene: &Scene, at: u32, value: u32) -> Result<String, String> {
+        let mut image = vec![0; guest::FREE];
+        image[guest::TRICK_AT..guest::TRICK_AT + 4].copy_from_slice(&at.to_le_bytes());
+        image[guest::TRICK_VALUE..guest::FREE].copy_from_slice(&value.to_le_bytes());
+        // The result is read from zeros: no messages.
+        image[..4].copy_from_slice(&4096_u32.to_le_bytes());
+        let event = scene.event(guest::OP_IMAGE, Some(&text::hex(&image)));
+        let mut scene = scene.clone();
+        scene.is_threaded = false;
+        let scene = &scene;
+        self.call(
+            scene,
+            &event,
+            &Expected::Exactly(Ok(Mapping::Deliver(Vec::new()))),
+        )?;
+        let is_aligned = scene.encoding == Encoding::Utf8 || value.is_multiple_of(2);
+        let is_outside = usize::try_from(value).unwrap_or(usize::MAX) > guest::MEMORY_BYTES;
+        let expected = if is_outside || !is_aligned {
+            Expected::Invalid
+        } else {
+            Expected::Anything
+        };
+        let event = scene.event(guest::OP_RECORD, None);
+        let said = self.call(scene, &event, &expected)?;
+        self.guests[index(scene.encoding)].instance = None;
+        Ok(said)
+    }
+
+    /// Maps one event, compares the verdict, and shows after a fault that the guest can still map.
+    fn call(
+        &mut self,
+        scene: &Scene,
+        event: &Arc<StatusEvent>,
+        expected: &Expected,
+    ) -> Result<String, String> {
+        let got = self.map(scene, event)?;
+        let Err(fault) = &got else {
+            compare(expected, &got)?;
+            return Ok(format!("{:?} {}", scene.encoding, kind(&got)));
+        };
+        self.guests[index(scene.encoding)].instance = None;
+        if is_load(fault) {
+            self.starved += 1;
+            self.guests[index(scene.encoding)] = self.renewed(scene.encoding)?;
+            return Ok(STARVED.to_owned());
+        }
+        compare(expected, &got)?;
+        self.faults += 1;
+        let event = scene.event(guest::OP_NUMBERS, None);
+        match self.map(scene, &event)? {
+            Err(again) if is_load(&again) => self.starved += 1,
+            other => compare(
+                &Expected::Exactly(Ok(Mapping::Deliver(vec![numbers(&event)]))),
+                &other,
+            )
+            .map_err(|error| format!("after {fault}: {error}"))?,
+        }
+        Ok(format!("{:?} {fault}", scene.encoding))
+    }
+
+    fn map(&mut self, scene: &Scene, event: &Arc<StatusEvent>) -> Result<Verdict, String> {
+        let guest = &mut self.guests[index(scene.encoding)];
+        if scene.is_threaded {
+            let (runtime, mapper) = (&self.runtime, &guest.mapper);
+            let mut verdicts = gauge::measure("a call on a mapper thread", CALL, || {
+                self.tokio
+                    .block_on(runtime.map(mapper, vec![Arc::clone(event)]))
+            })?;
+            return verdicts.pop().ok_or_else(|| "no verdict".to_owned());
+        }
+        let instance = match &mut guest.instance {
+            Some(instance) => instance,
+            none => {
+                let started =
+                    gauge::measure("a start", CALL, || MapperInstance::new(&guest.mapper))?;
+                match started {
+                    Ok(instance) => none.insert(instance),
+                    Err(fault) if is_load(&fault) => return Ok(Err(fault)),
+                    Err(fault) => return Err(format!("a good guest does not start: {fault}")),
+                }
+            }
+        };
+        gauge::measure("a call", CALL, || instance.map(event))
+    }
+
+    fn prepare(
+        &self,
+        scene: &Scene,
+        config: String,
+    ) -> Result<Result<Arc<Mapper>, PrepareMapperError>, String> {
+        let plugin = &self.guests[index(scene.encoding)].plugin;
+        gauge::measure("a canary", CALL, || {
+            self.runtime.prepare(plugin, spec(config))
+        })
+    }
+
+    fn renewed(&self, encoding: Encoding) -> Result<Guest, String> {
+        let plugin = &self.guests[index(encoding)].plugin;
+        let mapper = self.runtime.prepare(plugin, spec("{}".to_owned()));
+        let mapper = mapper.map_err(|error| format!("a good guest is refused: {error}"))?;
+        Ok(Guest::new(Arc::clone(plugin), mapper))
+    }
+}
+
+impl Target for Values {
+    fn draw(&mut self, random: &mut Random) -> Vec<u8> {
+        if random.in_hundred(25)
+            && let Some(input) = self.corpus.pick(random)
+            && let Some((seed, image)) = input.split_first_chunk::<8>()
+        {
+            let (seed, mut image) = (*seed, image.to_vec());
+            image::change(&mut image, random);
+            return [&seed[..], &image].concat();
+        }
+        let seed = random.next();
+        let scene = Scene::of(seed);
+        let image = match scene.act {
+            Act::Image | Act::InitImage => {
+                image::draw(scene.encoding, scene.act == Act::InitImage, random)
+            }
+            _ => Vec::new(),
+        };
+        [&seed.to_le_bytes()[..], &image].concat()
+    }
+
+    fn attempt(&mut self, input: &[u8]) -> Result<String, String> {
+        let Some((seed, image)) = input.split_first_chunk::<8>() else {
+            return Err("an input has at least eight bytes".to_owned());
+        };
+        let scene = Scene::of(u64::from_le_bytes(*seed));
+        let image = &image[..image.len().min(guest::IMAGE_BYTES_MAX)];
+        self.inputs += 1;
+        if self.inputs.is_multiple_of(INPUTS_PER_MAPPER) {
+            for encoding in Encoding::ALL {
+                self.guests[index(encoding)] = self.renewed(encoding)?;
+            }
+        }
+        self.play(&scene, image)
+    }
+
+    fn learn(&mut self, input: &[u8], outcome: &str, random: &mut Random) {
+        self.corpus.learn(input, outcome, random);
+    }
+
+    fn tally(&self) -> String {
+        let outcomes = self.corpus.outcomes();
+        format!(
+            "{outcomes} outcomes, {} faults, {} starved",
+            self.faults, self.starved
+        )
+    }
+}
+
+impl Guest {
+    fn new(plugin: Arc<CompiledPlugin>, mapper: Arc<Mapper>) -> Self {
+        Self {
+            plugin,
+            mapper,
+            instance: None,
+            counters: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    fn count(&mut self, calls: &[Call]) {
+        for call in calls {
+            let Call::Add(name, delta) = call else {
+                continue;
+            };
+            let has_room =
+                self.counters.len() < COUNTERS_MAX && name.len() <= COUNTER_NAME_BYTES_MAX;
+            if let Some(counter) = self.counters.get_mut(name) {
+                *counter = counter.saturating_add(*delta);
+            } else if has_room {
+                self.counters.insert(name.clone(), *delta);
+            } else {
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// What a call is that the machine did not let run.
+const STARVED: &str = "starved";
+
+/// An event for guests that do not care.
+pub(crate) fn any_event() -> StatusEvent {
+    Arc::unwrap_or_clone(Scene::of(1).event(0, None))
+}
+
+fn index(encoding: Encoding) -> usize {
+    match encoding {
+        Encoding::Utf8 => 0,
+        Encoding::Utf16 => 1,
+        Encoding::Compact => 2,
+    }
+}
+
+fn spec(config: String) -> MapperSpec {
+    MapperSpec {
+        config,
+        limits: MappingLimits::default(),
+        samples: Vec::new(),
+    }
+}
+
+fn config() -> RuntimeConfig {
+    RuntimeConfig {
+        mapper_threads: NonZeroUsize::MIN,
+        memory_bytes_max: 4 << 20,
+        memory_total_bytes_max: 64 << 20,
+        // Far longer than the guests need, so that a busy machine does not count.
+        call_deadline: Duration::from_millis(100),
+        init_deadline: Duration::from_millis(500),
+        output_bytes_max: OUTPUT_BYTES_MAX,
+        messages_max: MESSAGES_MAX,
+        component_bytes_max: 1 << 20,
+        node: NODE.into(),
+        instance: INSTANCE.into(),
+    }
+}
+
+/// The contract's own limits for what a guest returned.
+fn judge(mapping: Mapping) -> Verdict {
+    let messages = match &mapping {
+        Mapping::Deliver(messages) => messages,
+        Mapping::Reject(RejectEvent::Rejected(why)) => {
+            return Ok(Mapping::Reject(RejectEvent::Rejected(reason(why))));
+        }
+        Mapping::Reject(RejectEvent::Retry(why)) => {
+            return Ok(Mapping::Reject(RejectEvent::Retry(reason(why))));
+        }
+    };
+    let bytes: usize = messages
+        .iter()
+        .map(|message| {
+            let strings = message.tag.iter().chain(&message.keys);
+            let pairs = message
+                .properties
+                .iter()
+                .map(|(name, value)| name.len() + value.len());
+            message.body.len() + strings.map(String::len).sum::<usize>() + pairs.sum::<usize>()
+        })
+        .sum();
+    if messages.len() > MESSAGES_MAX || bytes > OUTPUT_BYTES_MAX {
+        let detail = String::new();
+        return Err(MapperFault::OutputTooLarge { detail });
+    }
+    match messages.iter().find_map(|message| message.check().err()) {
+        Some(error) => Err(MapperFault::IllegalMessage(error)),
+        None => Ok(mapping),
+    }
+}
+
+/// A reason as the host keeps it.
+fn reason(text: &str) -> String {
+    if text.len() <= REASON_BYTES_MAX {
+        return text.to_owned();
+    }
+    let beginning = &text[..text.floor_char_boundary(REASON_BYTES_MAX)];
+    format!("{beginning} … ({} bytes in all)", text.len())
+}
+
+fn compare(expected: &Expected, got: &Verdict) -> Result<(), String> {
+    let is_too_much = matches!(got, Err(MapperFault::OutputTooLarge { .. }));
+    let is_trap = matches!(got, Err(MapperFault::Trap { detail }) if !detail.is_empty());
+    let equals = |wanted: &Verdict| match (wanted, got) {
+        (Err(MapperFault::OutputTooLarge { .. }), _) => is_too_much,
+        _ => wanted == got,
+    };
+    let (is_right, wanted) = match expected {
+        Expected::Exactly(wanted) => (equals(wanted), format!("{wanted:?}")),
+        Expected::Invalid => (is_trap, "a trap".to_owned()),
+        Expected::TooMuch => (is_too_much, "too much output".to_owned()),
+        Expected::Anything => return Ok(()),
+    };
+    if is_right {
+        return Ok(());
+    }
+    let mut got = format!("{got:?}");
+    got.truncate(got.floor_char_boundary(1000));
+    let wanted: String = wanted.chars().take(1000).collect();
+    Err(format!("should be {wanted}, but is {got}"))
+}
+
+/// Whether the machine may be to blame.
+fn is_load(fault: &MapperFault) -> bool {
+    match fault {
+        MapperFault::Deadline { is_cpu_time, .. } => !is_cpu_time,
+        MapperFault::Memory { scope, .. } => *scope == MemoryScope::Host,
+        _ => false,
+    }
+}
+
+fn kind(verdict: &Verdict) -> String {
+    match verdict {
+        Ok(Mapping::Deliver(messages)) => format!("delivers {}", messages.len().min(2)),
+        Ok(Mapping::Reject(RejectEvent::Rejected(_))) => "rejects".to_owned(),
+        Ok(Mapping::Reject(RejectEvent::Retry(_))) => "asks for a retry".to_owned(),
+        Err(fault) => fault.to_string(),
+    }
+}
+
+/// Lines that were written are those that were said, in their order; the rate may have cost some.
+fn check_lines(calls: &[Call]) -> Result<(), String> {
+    let mut said = calls.iter().filter_map(|call| match call {
+        Call::Log(line) => Some(&line[..line.floor_char_boundary(LINE_BYTES_MAX)]),
+        Call::Add(..) => None,
+    });
+    for line in lines::take() {
+        if !said.any(|wanted| wanted == line) {
+            return Err(format!("the log has {line:?}, which was not said"));
+        }
+    }
+    Ok(())
+}
+
+/// The text that the guest rejects with.
+fn nth_text(event: &StatusEvent, number: u64) -> String {
+    let channel = &event.channel;
+    match number {
+        0 => channel.client_id.as_str().to_owned(),
+        1 => channel
+            .group_id
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string),
+        2 => channel.channel_id.to_string(),
+        3 => channel.client_address.to_string(),
+        4 => event.event_id.to_string(),
+        _ => {
+            let place = usize::try_from(number - guest::ATTRIBUTE_TEXTS).unwrap_or(usize::MAX);
+            let attributes = event.attributes(NODE, INSTANCE);
+            let (name, value) = &attributes[place / 2];
+            if place.is_multiple_of(2) {
+                (*name).to_owned()
+            } else {
+                value.to_string()
+            }
+        }
+    }
+}
+
+/// The message whose body is the event's numbers.
+fn numbers(event: &StatusEvent) -> OutboundMessage {
+    let event_type = EVENT_TYPES
+        .iter()
+        .position(|name| *name == event.event_type.as_str());
+    let mut body = vec![
+        event_type
+            .and_then(|at| u8::try_from(at).ok())
+            .unwrap_or(u8::MAX),
+    ];
+    body.extend(event.time_ms.to_le_bytes());
+    body.extend(event.sequence.0.to_le_bytes());
+    OutboundMessage {
+        tag: None,
+        keys: Vec::new(),
+        properties: Vec::new(),
+        body,
+    }
+}
+
+/// In the order of the contract.
+const EVENT_TYPES: [&str; 3] = ["connect", "disconnect", "tcpclean"];
