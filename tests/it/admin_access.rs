@@ -1,6 +1,11 @@
 //! Who may use the API: tokens and their roles, signing in, throttling, TLS, the audit log, and that no
 //! secret is shown anywhere.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+
 pub(crate) mod credentials;
 pub(crate) mod roles;
 pub(crate) mod secrets;
@@ -30,6 +35,8 @@ struct Http {
 }
 
 struct Answer {
+    /// Method and path.
+    asked: String,
     status: u16,
     text: String,
     json: Value,
@@ -61,29 +68,25 @@ impl Http {
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let text = response.body_mut().read_to_string()?;
         Ok(Answer {
+            asked: format!("{method} {path}"),
             status: response.status().as_u16(),
             json: serde_json::from_str(&text).unwrap_or(Value::Null),
             text,
             retry_after,
         })
     }
+}
 
-    fn expect(
-        &self,
-        method: &str,
-        path: &str,
-        token: Option<&str>,
-        body: &str,
-        status: u16,
-    ) -> Result<Answer> {
-        let answer = self.ask(method, path, token, body)?;
+impl Answer {
+    fn expect(self, status: u16) -> Result<Self> {
         ensure!(
-            answer.status == status,
-            "{method} {path}: expected {status}, got {}: {}",
-            answer.status,
-            answer.text
+            self.status == status,
+            "{}: expected {status}, got {}: {}",
+            self.asked,
+            self.status,
+            self.text
         );
-        Ok(answer)
+        Ok(self)
     }
 }
 
@@ -123,13 +126,15 @@ pub(crate) fn revoked_token_is_dead() -> Result<()> {
     let http = Http::of(&host);
     let token = make_token(&host, "short-lived", "viewer")?;
     let kept = make_token(&host, "kept", "operator")?;
-    http.expect("GET", "/v1/rules", Some(&token), "", 200)?;
+    http.ask("GET", "/v1/rules", Some(&token), "")?
+        .expect(200)?;
     let mut events = open_events(&host, &token)?;
     host.cli(&["token", "revoke", "short-lived"])?.expect(2)?;
     host.cli(&["token", "revoke", "short-lived", "--yes"])?
         .expect(0)?;
     let revoked = Instant::now();
-    http.expect("GET", "/v1/rules", Some(&token), "", 401)?;
+    http.ask("GET", "/v1/rules", Some(&token), "")?
+        .expect(401)?;
     let mut rest = Vec::new();
     events.read_to_end(&mut rest)?;
     ensure!(
@@ -160,8 +165,9 @@ pub(crate) fn revoked_token_is_dead() -> Result<()> {
     host.terminate(SOON)?;
     host.restart()?;
     let http = Http::of(&host);
-    http.expect("GET", "/v1/rules", Some(&kept), "", 200)?;
-    http.expect("GET", "/v1/rules", Some(&token), "", 401)?;
+    http.ask("GET", "/v1/rules", Some(&kept), "")?.expect(200)?;
+    http.ask("GET", "/v1/rules", Some(&token), "")?
+        .expect(401)?;
     let listed = host
         .cli(&["token", "list", "--output", "json"])?
         .expect(0)?;
@@ -208,7 +214,8 @@ pub(crate) fn wrong_tokens_are_throttled() -> Result<()> {
         "codes: {statuses:?}"
     );
     // Whoever has the right one is not locked out by a neighbour.
-    http.expect("GET", "/v1/rules", Some(admin.token()), "", 200)?;
+    http.ask("GET", "/v1/rules", Some(admin.token()), "")?
+        .expect(200)?;
     let metrics = Metrics::read(&admin)?;
     let refused = metrics.total("rulemill_admin_requests_refused_total");
     ensure!(refused >= 201.0, "only {refused} refusals were counted");
@@ -227,26 +234,30 @@ fn code_in(text: &str) -> Result<String> {
 pub(crate) fn code_works_once() -> Result<()> {
     let host = TestHost::start(HostSpec::default())?;
     let http = Http::of(&host);
-    let page = http.expect("GET", "/", None, "", 200)?;
+    let page = http.ask("GET", "/", None, "")?.expect(200)?;
     ensure!(page.text.contains("/sign-in.js"), "{}", page.text);
-    http.expect("GET", "/sign-in.js", None, "", 200)?;
+    http.ask("GET", "/sign-in.js", None, "")?.expect(200)?;
     let printed = code_in(&host.log())?;
     let asked = code_in(&host.cli(&["token", "sign-in"])?.expect(0)?.stdout)?;
     for code in [printed, asked] {
         let body = json!({ "code": code }).to_string();
-        let session = http.expect("POST", "/v1/sign-in", None, &body, 200)?;
+        let session = http.ask("POST", "/v1/sign-in", None, &body)?.expect(200)?;
         let token = session.json["token"].as_str().context("no token")?;
-        let again = http.expect("POST", "/v1/sign-in", None, &body, 401)?;
+        let again = http.ask("POST", "/v1/sign-in", None, &body)?.expect(401)?;
         ensure!(
             again.json["code"] == "invalid_sign_in_code",
             "{}",
             again.text
         );
-        http.expect("GET", "/v1/tokens", Some(token), "", 200)?;
-        http.expect("DELETE", "/v1/sign-in", Some(token), "", 204)?;
-        http.expect("GET", "/v1/tokens", Some(token), "", 401)?;
+        http.ask("GET", "/v1/tokens", Some(token), "")?
+            .expect(200)?;
+        http.ask("DELETE", "/v1/sign-in", Some(token), "")?
+            .expect(204)?;
+        http.ask("GET", "/v1/tokens", Some(token), "")?
+            .expect(401)?;
     }
-    http.expect("POST", "/v1/sign-in", None, "{}", 400)?;
-    http.expect("POST", "/v1/sign-in-codes", None, "", 401)?;
+    http.ask("POST", "/v1/sign-in", None, "{}")?.expect(400)?;
+    http.ask("POST", "/v1/sign-in-codes", None, "")?
+        .expect(401)?;
     Ok(())
 }

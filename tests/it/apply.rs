@@ -89,16 +89,7 @@ fn set(rule: &mut Value, name: &str, value: Value) {
     }
 }
 
-pub(crate) fn plan_then_change() -> Result<()> {
-    let host = TestHost::start(HostSpec::default())?;
-    let admin = host.admin()?;
-    admin.create_rule(&status_rule("kept", "GID_Kept", "embedded", "TopicK"))?;
-    admin.create_rule(&status_rule("moved", "GID_Left", "embedded", "TopicK"))?;
-    admin.create_rule(&status_rule("swapped", "GID_Right", "embedded", "TopicK"))?;
-    admin.create_rule(&status_rule("gone", "GID_Gone", "embedded", "TopicK"))?;
-    let component = fixture::relabelled(&fixture::built_in("cloudevents")?, "applied")?;
-    fs::write(host.folder().join("applied.wasm"), component)?;
-    let file = r#"
+const PLAN: &str = r#"
 [[group]]
 groupId = "GID_Made"
 [[plugin]]
@@ -127,8 +118,18 @@ source = { groupId = "GID_New" }
 destination = { service = "rocketmq", instanceId = "embedded", topic = "TopicN" }
 mapping = { plugin = "applied" }
 "#;
+
+pub(crate) fn plan_then_change() -> Result<()> {
+    let host = TestHost::start(HostSpec::default())?;
+    let admin = host.admin()?;
+    admin.create_rule(&status_rule("kept", "GID_Kept", "embedded", "TopicK"))?;
+    admin.create_rule(&status_rule("moved", "GID_Left", "embedded", "TopicK"))?;
+    admin.create_rule(&status_rule("swapped", "GID_Right", "embedded", "TopicK"))?;
+    admin.create_rule(&status_rule("gone", "GID_Gone", "embedded", "TopicK"))?;
+    let component = fixture::relabelled(&fixture::built_in("cloudevents")?, "applied")?;
+    fs::write(host.folder().join("applied.wasm"), component)?;
     let before = admin.get("/v1/export")?.expect(200)?.text;
-    let dry = apply(&host, "plan.toml", file, &["--prune", "--dry-run"])?.expect(10)?;
+    let dry = apply(&host, "plan.toml", PLAN, &["--prune", "--dry-run"])?.expect(10)?;
     for line in [
         "+ group GID_Made",
         "+ plugin applied",
@@ -144,20 +145,23 @@ mapping = { plugin = "applied" }
         admin.get("/v1/export")?.expect(200)?.text == before,
         "a dry run changed something"
     );
-    apply(&host, "plan.toml", file, &["--prune"])?.expect(0)?;
+    apply(&host, "plan.toml", PLAN, &["--prune"])?.expect(0)?;
     admin.get("/v1/rules/gone")?.expect(404)?;
     admin.wait_for_health("new", "running", SOON)?;
-    let again = apply(&host, "plan.toml", file, &["--prune", "--dry-run"])?.expect(0)?;
+    let again = apply(&host, "plan.toml", PLAN, &["--prune", "--dry-run"])?.expect(0)?;
     ensure!(again.stdout.contains("no change"), "{}", again.stdout);
+    wrong_changes_nothing(&host, &admin)
+}
 
-    // One wrong rule, and nothing of the file is done; all that is wrong is said.
+/// One wrong rule, and nothing of the file is done; all that is wrong is said.
+fn wrong_changes_nothing(host: &TestHost, admin: &Admin) -> Result<()> {
     let before = admin.get("/v1/export")?.expect(200)?.text;
     let wrong = json!({ "group": [{ "groupId": "GID_Never" }], "rule": [
         status_rule("fine", "GID_Fine", "embedded", "TopicK"),
         status_rule("second", "GID_New", "embedded", "TopicK"),
         status_rule("third", "GID_Third", "nowhere", "TopicK"),
     ]});
-    let refused = apply(&host, "wrong.json", &wrong.to_string(), &[])?.expect(4)?;
+    let refused = apply(host, "wrong.json", &wrong.to_string(), &[])?.expect(4)?;
     for words in [
         "rule second: group GID_New has the status rule new",
         "rule third:",
@@ -266,7 +270,7 @@ pub(crate) fn folder_of_rules() -> Result<()> {
     fs::create_dir(&folder)?;
     let file = |rules: &[Value]| json!({ "rule": rules }).to_string();
     let first = status_rule("first", "GID_First", "embedded", "TopicF");
-    fs::write(folder.join("a.json"), file(&[first.clone()]))?;
+    fs::write(folder.join("a.json"), file(std::slice::from_ref(&first)))?;
     let host = TestHost::start(HostSpec {
         extra: format!("[rules]\ndir = {:?}\n", folder.display().to_string()),
         ..HostSpec::default()

@@ -4,6 +4,11 @@
 //! A test whose requirement the machine lacks is shown as ignored; with `RULEMILL_REQUIRE_ALL=1` it
 //! fails. `RULEMILL_TEST_SCALE=full` runs those under load in the size that the product promises.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test thread waits for real processes in real time; there is no runtime to block"
+)]
+
 mod access;
 mod admin_access;
 mod administration_load;

@@ -190,35 +190,52 @@ pub(crate) fn first_mapping(language: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// The template of a language as it is, and with a mistake that throws: its traceback is where its author
-/// looks, and where its operator looks.
-pub(crate) fn traceback(language: &'static str) -> Result<()> {
-    // What to break, how, and what its traceback names.
-    let (file, sound, broken, names): (_, _, _, &[&str]) = match language {
-        "rust" => (
-            "src/lib.rs",
-            "let name = event.event_type.as_str();",
-            "let name = event.event_type.as_str();\n        assert!(!event.client_id.contains(\"boom\"), \"no boom\");",
-            &["panicked at src/lib.rs", "no boom"],
-        ),
-        "python" => (
-            "app.py",
-            "name = NAMES[event.event_type]",
-            "name = NAMES[event.event_type] if \"boom\" not in event.client_id else NAMES[\"no boom\"]",
-            &[
+/// A mistake in a template that throws.
+struct Mistake {
+    file: &'static str,
+    sound: &'static str,
+    broken: &'static str,
+    /// What its traceback names.
+    names: &'static [&'static str],
+}
+
+fn mistake(language: &str) -> Mistake {
+    match language {
+        "rust" => Mistake {
+            file: "src/lib.rs",
+            sound: "let name = event.event_type.as_str();",
+            broken: "let name = event.event_type.as_str();\n        assert!(!event.client_id.contains(\"boom\"), \"no boom\");",
+            names: &["panicked at src/lib.rs", "no boom"],
+        },
+        "python" => Mistake {
+            file: "app.py",
+            sound: "name = NAMES[event.event_type]",
+            broken: "name = NAMES[event.event_type] if \"boom\" not in event.client_id else NAMES[\"no boom\"]",
+            names: &[
                 "Traceback (most recent call last)",
                 "app.py",
                 "in map_event",
                 "KeyError: 'no boom'",
             ],
-        ),
-        _ => (
-            "rule.js",
-            "const body = { id",
-            "if (event.clientId.includes('boom')) throw new TypeError('no boom');\n    const body = { id",
-            &["TypeError: no boom", "rule.js"],
-        ),
-    };
+        },
+        _ => Mistake {
+            file: "rule.js",
+            sound: "const body = { id",
+            broken: "if (event.clientId.includes('boom')) throw new TypeError('no boom');\n    const body = { id",
+            names: &["TypeError: no boom", "rule.js"],
+        },
+    }
+}
+
+/// The template of a language as it is, and with a mistake that throws: its traceback is where its author
+/// looks, and where its operator looks.
+pub(crate) fn traceback(language: &'static str) -> Result<()> {
+    let Mistake {
+        file,
+        sound,
+        broken,
+        names,
+    } = mistake(language);
     let host = TestHost::start(HostSpec::default())?;
     let admin = host.admin()?;
     let kit = Kit::new(&admin, "my-mapping", language)?;

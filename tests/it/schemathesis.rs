@@ -21,9 +21,10 @@ const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
 pub(crate) fn finds_nothing() -> Result<()> {
     let host = TestHost::start(HostSpec::default())?;
     let admin = host.admin()?;
-    // Online, until somebody closes it.
-    let client = BareClient::connect(host.addresses().mqtt_tcp[0], Version::V3, "GID_Fixed@@@d1")?;
-    let topic = json!({ "topic": "TopicFixed" });
+    // Things that are there under the names that the document gives as examples, so that not every request
+    // ends at 404. The client is online until somebody closes it.
+    let client = BareClient::connect(host.mqtt()?, Version::V3, "GID_Example@@@device-1")?;
+    let topic = json!({ "topic": "TopicB" });
     admin
         .post("/v1/rocketmq-instances/embedded/topics", &topic)?
         .expect(201)?;
@@ -45,9 +46,9 @@ pub(crate) fn finds_nothing() -> Result<()> {
     for (path, body) in [
         (
             "/v1/users",
-            json!({ "name": "fixed", "secret": "a password" }),
+            json!({ "name": "device-1", "secret": "a password" }),
         ),
-        ("/v1/tokens", json!({ "name": "fixed", "role": "viewer" })),
+        ("/v1/tokens", json!({ "name": "console", "role": "viewer" })),
     ] {
         admin.post(path, &body)?.expect(201)?;
     }

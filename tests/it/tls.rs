@@ -19,14 +19,6 @@ const RELOAD_DEADLINE: Duration = Duration::from_secs(30);
 /// Further than any test runs.
 const LAST_YEAR: i32 = 4000;
 
-fn way(library: Library, websocket: bool, v5: bool) -> Way {
-    Way {
-        library,
-        v5,
-        websocket,
-    }
-}
-
 fn trusting(authority: &Authority, folder: &Path, name: &str) -> Result<Shown> {
     put(folder, name, &authority.pem())?;
     Ok(Shown {
@@ -79,7 +71,11 @@ fn connect_all(libraries: &[Library]) -> Result<()> {
                 if websocket && library == Library::Mosquitto {
                     continue;
                 }
-                let way = way(library, websocket, v5);
+                let way = Way {
+                    library,
+                    v5,
+                    websocket,
+                };
                 let address = if websocket {
                     host.secure_websocket()?
                 } else {
@@ -107,11 +103,11 @@ fn connect_all(libraries: &[Library]) -> Result<()> {
     // Who does not trust the certificate does not connect, and is no event.
     let stranger = trusting(&Authority::new("another")?, folder.path(), "other.pem")?;
     let refused = ForeignClient::connect_as(
-        way(
-            libraries.first().copied().context("no client")?,
-            false,
-            true,
-        ),
+        Way {
+            library: libraries.first().copied().context("no client")?,
+            v5: true,
+            websocket: false,
+        },
         host.tls()?,
         "GID_Tls@@@stranger",
         &stranger,
@@ -149,7 +145,12 @@ pub(crate) fn a_certificate_is_replaced() -> Result<()> {
         } else {
             Library::Paho
         };
-        ForeignClient::connect_as(way(library, websocket, true), address, &client_id, shown)
+        let way = Way {
+            library,
+            v5: true,
+            websocket,
+        };
+        ForeignClient::connect_as(way, address, &client_id, shown)
     };
     let present = [
         connect("present1", false, &trusts_old)?,

@@ -37,6 +37,10 @@ pub fn take_logs() -> Vec<String> {
 
 /// What a host is asked to be.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with a name of its own"
+)]
 pub struct HostSpec {
     /// Address of a RocketMQ outside, as instance `java`.
     pub java_name_server: Option<String>,

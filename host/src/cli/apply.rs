@@ -13,6 +13,10 @@ use super::output::{Consent, field, items, print_json, print_line, printable, ta
 use super::plugin_kit::read_component;
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with a name of its own"
+)]
 pub(super) struct ApplyArgs {
     /// A TOML or JSON file, or a folder of them.
     #[arg(short, long, value_name = "FILE|DIR")]

@@ -89,7 +89,7 @@ mod tests {
     fn an_outcome_is_known_by_its_words() {
         assert_eq!(
             shape("type 7 of `a` at offset 0x1f: \"b\" is bad"),
-            "type #of \" at offset #\" is bad"
+            "type #of \" at offset # \" is bad"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Both targets with a fixed seed, for some seconds each, and all inputs that ever broke something.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Mutex;

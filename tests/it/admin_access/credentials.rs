@@ -69,7 +69,9 @@ pub(crate) fn users_and_keys_count_at_once() -> Result<()> {
 fn wrong_input(host: &TestHost) -> Result<()> {
     let (admin, http) = (host.admin()?, Http::of(host));
     for (path, body, status, code) in bodies() {
-        let answer = http.expect("POST", path, Some(admin.token()), &body.to_string(), status)?;
+        let answer = http
+            .ask("POST", path, Some(admin.token()), &body.to_string())?
+            .expect(status)?;
         ensure!(
             status == 201 || answer.json["code"] == code,
             "{path} {body}: {}",

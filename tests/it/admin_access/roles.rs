@@ -72,7 +72,7 @@ fn everything(http: &Http, admin: &str) -> Result<String> {
     ];
     let mut all = String::new();
     for path in lists {
-        let mut list = http.expect("GET", path, Some(admin), "", 200)?.json;
+        let mut list = http.ask("GET", path, Some(admin), "")?.expect(200)?.json;
         for item in list["items"].as_array_mut().into_iter().flatten() {
             if let Some(fields) = item.as_object_mut() {
                 // That a token was used is no change.
@@ -94,7 +94,7 @@ pub(crate) fn viewer_changes_nothing() -> Result<()> {
     let before = everything(&http, admin.token())?;
     let routes = changing_routes()?;
     for (method, path) in &routes {
-        let refused = http.expect(method, path, Some(&viewer), "{}", 403)?;
+        let refused = http.ask(method, path, Some(&viewer), "{}")?.expect(403)?;
         let message = refused.json["message"].as_str().unwrap_or_default();
         ensure!(
             refused.json["code"] == "not_allowed"
@@ -115,15 +115,17 @@ pub(crate) fn viewer_changes_nothing() -> Result<()> {
         "/v1/status",
         "/metrics",
     ] {
-        http.expect("GET", path, Some(&viewer), "", 200)?;
+        http.ask("GET", path, Some(&viewer), "")?.expect(200)?;
     }
     for path in ["/v1/tokens", "/v1/users", "/v1/access-keys", "/v1/audit"] {
         for token in [&viewer, &operator] {
-            http.expect("GET", path, Some(token), "", 403)?;
+            http.ask("GET", path, Some(token), "")?.expect(403)?;
         }
     }
-    http.expect("POST", "/v1/rules/kept/disable", Some(&operator), "", 200)?;
-    http.expect("POST", "/v1/tokens", Some(&operator), "{}", 403)?;
+    http.ask("POST", "/v1/rules/kept/disable", Some(&operator), "")?
+        .expect(200)?;
+    http.ask("POST", "/v1/tokens", Some(&operator), "{}")?
+        .expect(403)?;
     audit_tells_all_of_it(&host, &http)?;
     // A token that lacks a role says so on the command line, too.
     let mut command = Command::new(cli::host_binary()?);
@@ -140,7 +142,9 @@ pub(crate) fn viewer_changes_nothing() -> Result<()> {
 fn audit_tells_all_of_it(host: &TestHost, http: &Http) -> Result<()> {
     let admin = host.admin()?;
     // What was refused and what was done is in the audit log, with who it was.
-    let noted = http.expect("GET", "/v1/audit?limit=1000", Some(admin.token()), "", 200)?;
+    let noted = http
+        .ask("GET", "/v1/audit?limit=1000", Some(admin.token()), "")?
+        .expect(200)?;
     let noted = noted.json["items"].as_array().cloned().unwrap_or_default();
     let has = |actor: &str, method: &str, resource: &str, outcome: &str| {
         noted.iter().any(|entry| {

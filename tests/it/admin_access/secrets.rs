@@ -33,30 +33,12 @@ pub(crate) fn nothing_secret_is_shown() -> Result<()> {
     })?;
     let (admin, http) = (host.admin()?, Http::of(&host));
     let token = admin.token().to_owned();
-    let mut shown = String::new();
+    let viewer = make_token(&host, "looker", "viewer")?;
+    let mut shown = handed_over(&host)?;
     let mut note = |ran: Ran| {
         shown += &ran.stdout;
         shown += &ran.stderr;
     };
-    let viewer = make_token(&host, "looker", "viewer")?;
-    for (args, secret) in [
-        (&["user", "add", "ann"][..], SECRETS.password),
-        (&["user", "add", "ann"][..], SECRETS.password),
-        (
-            &["access-key", "add", "DEVICES", "--use", "mqtt"][..],
-            SECRETS.device_key,
-        ),
-        (
-            &["access-key", "add", "PROGRAMS", "--use", "api"][..],
-            SECRETS.program_key,
-        ),
-        (
-            &["access-key", "add", "BAD", "--use", "api"][..],
-            &format!("{} {}", SECRETS.misplaced, "x"),
-        ),
-    ] {
-        note(host.cli_with_secret(args, secret)?);
-    }
     connects(&host, "ann", SECRETS.password)?;
     connects(&host, "ann", SECRETS.guessed)?;
     let mut answers = misplaced(&http, &token, &viewer)?;
@@ -101,6 +83,32 @@ pub(crate) fn nothing_secret_is_shown() -> Result<()> {
         "nothing was seen"
     );
     stored_secrets(&host, &[SECRETS.password, &token, &viewer])
+}
+
+/// Each to the command that wants it; what those commands print.
+fn handed_over(host: &TestHost) -> Result<String> {
+    let mut shown = String::new();
+    for (args, secret) in [
+        (&["user", "add", "ann"][..], SECRETS.password),
+        (&["user", "add", "ann"][..], SECRETS.password),
+        (
+            &["access-key", "add", "DEVICES", "--use", "mqtt"][..],
+            SECRETS.device_key,
+        ),
+        (
+            &["access-key", "add", "PROGRAMS", "--use", "api"][..],
+            SECRETS.program_key,
+        ),
+        (
+            &["access-key", "add", "BAD", "--use", "api"][..],
+            &format!("{} {}", SECRETS.misplaced, "x"),
+        ),
+    ] {
+        let ran = host.cli_with_secret(args, secret)?;
+        shown += &ran.stdout;
+        shown += &ran.stderr;
+    }
+    Ok(shown)
 }
 
 /// In wrong places and forms: what comes back and what is logged does not quote them.
@@ -152,7 +160,10 @@ fn misplaced(http: &Http, token: &str, viewer: &str) -> Result<String> {
     );
     answers += &http.ask("POST", &making, Some(token), group)?.text;
     let deleting = format!("/v1/groups/GID_Stray?secret={secret}");
-    answers += &http.expect("DELETE", &deleting, Some(token), "", 204)?.text;
+    answers += &http
+        .ask("DELETE", &deleting, Some(token), "")?
+        .expect(204)?
+        .text;
     Ok(answers)
 }
 

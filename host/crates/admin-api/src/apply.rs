@@ -28,6 +28,10 @@ const APPLY_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = ConfigurationRequest)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with a name of its own"
+)]
 pub(crate) struct ApplyIn {
     /// Created if they are not there; never deleted.
     #[serde(default)]
@@ -265,6 +269,10 @@ impl From<ApplyError> for ApiError {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with a name of its own"
+)]
 pub(crate) struct ApplyQuery {
     /// Only say what would change.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! The actions of the ApsaraMQ for MQTT OpenAPI (product OnsMqtt, version 2020-04-20) that make sense
+//! The actions of the ApsaraMQ for MQTT OpenAPI (product `OnsMqtt`, version 2020-04-20) that make sense
 //! here, so that its SDKs work with another endpoint and an access key of use `api`.
 //!
 //! Requests come to `/`, in the RPC style: parameters in the query or in a form. They are signed in
@@ -53,7 +53,7 @@ pub(crate) async fn act_or_page(
     if is_meant(request.headers(), request.uri().query()) {
         act(served, peer, request).await
     } else {
-        sign_in::page().await
+        sign_in::page()
     }
 }
 

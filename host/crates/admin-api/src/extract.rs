@@ -70,14 +70,19 @@ fn make_whole(value: &mut Value) -> bool {
                 true
             })
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |any, it| make_whole(it) || any),
-        Value::Object(fields) => fields
-            .values_mut()
-            .fold(false, |any, it| make_whole(it) || any),
+        Value::Array(items) => make_all_whole(items.iter_mut()),
+        Value::Object(fields) => make_all_whole(fields.values_mut()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
+}
+
+fn make_all_whole<'a>(values: impl Iterator<Item = &'a mut Value>) -> bool {
+    let mut were_any = false;
+    for value in values {
+        // Each is turned, whatever the one before was.
+        were_any |= make_whole(value);
+    }
+    were_any
 }
 
 /// The whole body, at most `bytes_max`.
@@ -152,6 +157,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
             return Ok(Self(None));
+        }
+        if text.is_empty() {
+            // Whoever meant to send one must not overwrite what it has not seen.
+            return Err(ApiError::of(
+                ControlCode::StaleRevision,
+                "If-Match is empty; send the rule's ETag, such as \"3\", or leave the header out",
+            ));
         }
         let tag = text
             .strip_prefix('"')

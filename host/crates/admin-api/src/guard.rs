@@ -152,8 +152,9 @@ fn finish(mut response: Response, asked: &Asked) -> Response {
         } else {
             debug!(request_id, %method, path, code = failure.code(), error = failure.message(), "request refused");
         }
-    } else if permission::is_safe(method) {
-        debug!(request_id, %method, path, "request answered");
+    } else if is_failure || permission::is_safe(method) {
+        let status = status.as_u16();
+        debug!(request_id, %method, path, status, "request answered");
     } else {
         // An operator's action.
         info!(request_id, %method, path, status = status.as_u16(), "request carried out");

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::api_error::ApiError;
 use crate::difference::{self, Difference};
-use crate::extract::{By, IfMatch, JsonBody, Path, Query};
+use crate::extract::{By, JsonBody, Path, Query};
 use crate::openapi::words;
 use crate::page::{Page, PageQuery};
 use crate::rule_in::parse_rule_id;
 use crate::rule_out::{RuleBody, RuleOut};
-use crate::rules::{ForceQuery, show_changed};
+use crate::rules::{ForceQuery, Terms, show_changed};
 use crate::server::Served;
 
 /// A rule as one change made it.
@@ -113,7 +113,7 @@ pub(crate) struct RollbackIn {
 #[utoipa::path(
     post, path = "/v1/rules/{ruleId}/rollback", tag = "Rules", operation_id = "rollBackRule",
     summary = "Makes a rule what it was in a revision",
-    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ForceQuery, ("If-Match" = words::EntityTag, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
+    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ForceQuery, ("If-Match" = Option<words::EntityTag>, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
     request_body(content = RollbackIn),
     responses((status = 200, description = "The rule as it is now", body = RuleOut, headers(("ETag" = String, description = "The revision in double quotes")))),
     extensions(("x-errors" = json!(["@save", "@load", "rule_not_found", "revision_not_found", "stale_revision"]))),
@@ -121,15 +121,14 @@ pub(crate) struct RollbackIn {
 pub(crate) async fn rollback(
     State(served): State<Served>,
     Path(id): Path<String>,
-    Query(query): Query<ForceQuery>,
-    IfMatch(if_revision): IfMatch,
+    Terms(terms): Terms,
     By(by): By,
     JsonBody(body): JsonBody<RollbackIn>,
 ) -> Result<Response, ApiError> {
     let (id, _) = parse_rule_id(&id)?;
     let view = served
         .control
-        .rollback_rule(&id, body.revision, query.terms(if_revision), &by)
+        .rollback_rule(&id, body.revision, terms, &by)
         .await?;
     Ok(show_changed(StatusCode::OK, view, Vec::new()))
 }

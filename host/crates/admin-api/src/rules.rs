@@ -1,7 +1,8 @@
 //! `/v1/rules`.
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Actor, AnyRuleDraft, GroupId, QueueName, RuleType};
@@ -138,12 +139,19 @@ pub(crate) struct ForceQuery {
     force: bool,
 }
 
-impl ForceQuery {
-    pub(crate) fn terms(&self, if_revision: Option<u64>) -> EditTerms {
-        EditTerms {
+/// Under which conditions a rule is to be changed: [`ForceQuery`] and `If-Match`.
+pub(crate) struct Terms(pub(crate) EditTerms);
+
+impl<S: Send + Sync> FromRequestParts<S> for Terms {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(query) = Query::<ForceQuery>::from_request_parts(parts, state).await?;
+        let IfMatch(if_revision) = IfMatch::from_request_parts(parts, state).await?;
+        Ok(Self(EditTerms {
             if_revision,
-            is_forced: self.force,
-        }
+            is_forced: query.force,
+        }))
     }
 }
 
@@ -207,7 +215,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     put, path = "/v1/rules/{ruleId}", tag = "Rules", operation_id = "replaceRule",
     summary = "Replaces all of a rule but its id",
-    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ForceQuery, ("If-Match" = words::EntityTag, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
+    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ForceQuery, ("If-Match" = Option<words::EntityTag>, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
     request_body(content = RuleIn, description = "At most 1 MiB"),
     responses((status = 200, description = "The rule as it was saved", body = RuleOut, headers(("ETag" = String, description = "The revision in double quotes")))),
     extensions(("x-errors" = json!(["@save", "@load", "rule_not_found", "stale_revision"]))),
@@ -215,8 +223,7 @@ pub(crate) async fn show(
 pub(crate) async fn replace(
     State(served): State<Served>,
     Path(id): Path<String>,
-    Query(query): Query<ForceQuery>,
-    IfMatch(if_revision): IfMatch,
+    Terms(terms): Terms,
     By(by): By,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -224,7 +231,7 @@ pub(crate) async fn replace(
     let checked = read_rule(request).await?.check(Some(&id))?;
     let view = served
         .control
-        .replace_rule(checked.draft, query.terms(if_revision), &by)
+        .replace_rule(checked.draft, terms, &by)
         .await?;
     Ok(show_changed(StatusCode::OK, view, checked.warnings))
 }
@@ -247,7 +254,7 @@ async fn set_enabled(
 #[utoipa::path(
     post, path = "/v1/rules/{ruleId}/enable", tag = "Rules", operation_id = "enableRule",
     summary = "Enables a rule",
-    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ("If-Match" = words::EntityTag, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
+    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ("If-Match" = Option<words::EntityTag>, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
     responses((status = 200, description = "The rule as it is now", body = RuleOut, headers(("ETag" = String, description = "The revision in double quotes")))),
     extensions(("x-errors" = json!(["@save", "@load", "rule_not_found", "stale_revision"]))),
 )]
@@ -263,7 +270,7 @@ pub(crate) async fn enable(
 #[utoipa::path(
     post, path = "/v1/rules/{ruleId}/disable", tag = "Rules", operation_id = "disableRule",
     summary = "Disables a rule",
-    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ("If-Match" = words::EntityTag, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
+    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), ("If-Match" = Option<words::EntityTag>, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
     responses((status = 200, description = "The rule as it is now", body = RuleOut, headers(("ETag" = String, description = "The revision in double quotes")))),
     extensions(("x-errors" = json!(["@save", "@load", "rule_not_found", "stale_revision"]))),
 )]
@@ -288,7 +295,7 @@ pub(crate) struct DeleteQuery {
 #[utoipa::path(
     delete, path = "/v1/rules/{ruleId}", tag = "Rules", operation_id = "deleteRule",
     summary = "Deletes a rule",
-    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), DeleteQuery, ("If-Match" = words::EntityTag, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
+    params(("ruleId" = words::RuleIdText, Path, description = "The rule"), DeleteQuery, ("If-Match" = Option<words::EntityTag>, Header, description = "The revision that is to be changed, as the `ETag` of the last answer; `*` or none: whatever it is")),
     responses((status = 204, description = "It is gone")),
     extensions(("x-errors" = json!(["invalid_rule_id", "rule_not_found", "stale_revision", "managed_by_file"]))),
 )]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use domain::{Actor, ErrorChain};
+use domain::{Actor, Clock as _, ErrorChain, SystemClock};
 use parking_lot::Mutex;
 use pipeline::control::{ApplyScope, Control, NewAuditEntry};
 use serde_json::json;
@@ -113,7 +113,7 @@ impl RulesFolder {
         let mut state = self.state.lock();
         match &problem {
             None => {
-                state.applied_at_ms = Some(now_ms());
+                state.applied_at_ms = Some(SystemClock.now_ms());
             }
             Some(problem) if state.problem.as_ref() != Some(problem) => {
                 tracing::error!(folder = %self.folder.display(), error = problem, "folder of rules is not applied, all stays as it was");
@@ -203,12 +203,4 @@ fn glance(folder: &Path) -> Option<Glance> {
     }
     entries.sort();
     Some(entries)
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since
-        .ok()
-        .and_then(|it| u64::try_from(it.as_millis()).ok())
-        .unwrap_or(0)
 }

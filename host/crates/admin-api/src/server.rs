@@ -279,26 +279,10 @@ fn routes() -> Router<Served> {
             "/v1/rules/{rule_id}/retire-queue",
             post(rules::retire_queue),
         )
-        .route("/v1/plugins", get(plugins::list))
-        .route(
-            "/v1/plugins/{name}",
-            get(plugins::show).delete(plugins::delete),
-        )
-        .route(
-            "/v1/plugins/{name}/versions",
-            get(plugins::versions).post(plugins::push),
-        )
+        .merge(plugin_routes())
         .route("/v1/apply", post(apply::apply))
         .route("/v1/export", get(apply::export))
         .route("/v1/components", post(apply::stage))
-        .route(
-            "/v1/plugins/{name}/versions/{version}",
-            get(plugin_versions::show).delete(plugin_versions::delete),
-        )
-        .route(
-            "/v1/plugins/{name}/rollback",
-            post(plugin_versions::roll_back),
-        )
         .route("/v1/groups", get(groups::list).post(groups::create))
         .route(
             "/v1/groups/{group_id}",
@@ -340,6 +324,27 @@ fn routes() -> Router<Served> {
         .route("/healthz", get(status::live))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(status::metrics))
+}
+
+fn plugin_routes() -> Router<Served> {
+    Router::new()
+        .route("/v1/plugins", get(plugins::list))
+        .route(
+            "/v1/plugins/{name}",
+            get(plugins::show).delete(plugins::delete),
+        )
+        .route(
+            "/v1/plugins/{name}/versions",
+            get(plugins::versions).post(plugins::push),
+        )
+        .route(
+            "/v1/plugins/{name}/versions/{version}",
+            get(plugin_versions::show).delete(plugin_versions::delete),
+        )
+        .route(
+            "/v1/plugins/{name}/rollback",
+            post(plugin_versions::roll_back),
+        )
 }
 
 /// Signing in, and who may do what.

@@ -266,7 +266,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 's
     responses((status = 200, description = "HTML", body = String, content_type = "text/html; charset=utf-8")),
     security(()),
 )]
-pub(crate) async fn page() -> Response {
+pub(crate) fn page() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),

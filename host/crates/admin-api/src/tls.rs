@@ -248,6 +248,8 @@ impl Tls {
 mod tests {
     use std::fs;
 
+    use tempfile::TempDir;
+
     use super::{AdminCertificate, LoadAdminCertificateError, Tls};
 
     fn pair(names: &[&str]) -> (String, String) {
@@ -256,7 +258,7 @@ mod tests {
         (pair.cert.pem(), pair.signing_key.serialize_pem())
     }
 
-    fn load(certificate: &str, key: &str) -> Result<Tls, LoadAdminCertificateError> {
+    fn put(certificate: &str, key: &str) -> (TempDir, AdminCertificate) {
         let folder = tempfile::tempdir().unwrap();
         let files = AdminCertificate {
             certificate: folder.path().join("cert.pem"),
@@ -264,6 +266,11 @@ mod tests {
         };
         fs::write(&files.certificate, certificate).unwrap();
         fs::write(&files.key, key).unwrap();
+        (folder, files)
+    }
+
+    fn load(certificate: &str, key: &str) -> Result<Tls, LoadAdminCertificateError> {
+        let (_folder, files) = put(certificate, key);
         Tls::load(files)
     }
 

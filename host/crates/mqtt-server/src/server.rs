@@ -125,7 +125,6 @@ impl MqttServer {
 
     /// What became of handshakes and certificates; `None` without a certificate. The function is good
     /// for as long as anybody wants to ask.
-    #[must_use]
     pub fn tls_stats(&self) -> impl Fn() -> Option<TlsStats> + Send + Sync + 'static {
         let tls = self.tls.as_ref().map(|(tls, _)| Arc::clone(tls));
         move || tls.as_ref().map(|tls| tls.stats())

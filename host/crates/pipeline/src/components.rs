@@ -25,7 +25,7 @@ pub(crate) struct StagedComponents {
 #[derive(Debug)]
 struct Staged {
     digest: PluginDigest,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<[u8]>,
     at: Instant,
 }
 
@@ -41,12 +41,12 @@ impl StagedComponents {
         }
         waiting.push_back(Staged {
             digest,
-            bytes: Arc::new(bytes),
+            bytes: bytes.into(),
             at: now,
         });
     }
 
-    pub(crate) fn find(&self, digest: PluginDigest, now: Instant) -> Option<Arc<Vec<u8>>> {
+    pub(crate) fn find(&self, digest: PluginDigest, now: Instant) -> Option<Arc<[u8]>> {
         let mut waiting = self.waiting.lock();
         waiting.retain(|it| is_fresh(it, now));
         let found = waiting.iter().find(|it| it.digest == digest);

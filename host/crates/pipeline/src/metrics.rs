@@ -89,79 +89,73 @@ fn stage_buckets() -> Histogram {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let calls = Family::new_with_constructor(call_buckets as fn() -> Histogram);
-        let deliveries = Family::new_with_constructor(delivery_buckets as fn() -> Histogram);
-        let faults = Family::default();
-        let stand_ins = Family::default();
-        let sends = Family::default();
-        let swaps = Family::default();
-        let watched_files = Family::default();
-        let commits = stage_buckets();
-        let send_times = Family::new_with_constructor(stage_buckets as fn() -> Histogram);
-        let clock_steps = Counter::default();
-        let courier_restarts = Counter::default();
-        let mut registry = Registry::with_prefix("rulemill");
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("rulemill")),
+            calls: Family::new_with_constructor(call_buckets as fn() -> Histogram),
+            faults: Family::default(),
+            stand_ins: Family::default(),
+            deliveries: Family::new_with_constructor(delivery_buckets as fn() -> Histogram),
+            commits: stage_buckets(),
+            sends: Family::default(),
+            send_times: Family::new_with_constructor(stage_buckets as fn() -> Histogram),
+            swaps: Family::default(),
+            watched_files: Family::default(),
+            clock_steps: Counter::default(),
+            courier_restarts: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut registry = self.registry.lock();
         registry.register(
             "mapper_call_seconds",
             "Time of one mapping, averaged over the batch it was in",
-            calls.clone(),
+            self.calls.clone(),
         );
-        registry.register("mapper_faults", "Faults of plugins", faults.clone());
+        registry.register("mapper_faults", "Faults of plugins", self.faults.clone());
         registry.register(
             "mapper_stand_ins",
             "Events that an earlier plugin version mapped, since the present one failed on them",
-            stand_ins.clone(),
+            self.stand_ins.clone(),
         );
         registry.register(
             "event_delivery_seconds",
             "From the event to its storage by RocketMQ",
-            deliveries.clone(),
+            self.deliveries.clone(),
         );
         registry.register(
             "rocketmq_sends",
             "Batches offered to RocketMQ",
-            sends.clone(),
+            self.sends.clone(),
         );
         registry.register(
             "rocketmq_send_seconds",
             "Time of one batch from its offer to the answer, failed ones too",
-            send_times.clone(),
+            self.send_times.clone(),
         );
         registry.register(
             "event_commit_seconds",
             "From the event to its durable commit",
-            commits.clone(),
+            self.commits.clone(),
         );
         registry.register(
             "clock_steps",
             "Steps of the wall clock by more than a second",
-            clock_steps.clone(),
+            self.clock_steps.clone(),
         );
-        registry.register("plugin_swaps", "Mappers that took over", swaps.clone());
+        registry.register("plugin_swaps", "Mappers that took over", self.swaps.clone());
         registry.register(
             "plugin_watch_files",
             "What became of files in the watched plugin folder",
-            watched_files.clone(),
+            self.watched_files.clone(),
         );
         registry.register(
             "courier_restarts",
             "Couriers that were restarted after a panic",
-            courier_restarts.clone(),
+            self.courier_restarts.clone(),
         );
-        Self {
-            registry: Mutex::new(registry),
-            calls,
-            faults,
-            stand_ins,
-            deliveries,
-            commits,
-            sends,
-            send_times,
-            swaps,
-            watched_files,
-            clock_steps,
-            courier_restarts,
-        }
     }
 
     pub(crate) fn mapped(&self, rule_id: &RuleId, elapsed: Duration, events: usize) {

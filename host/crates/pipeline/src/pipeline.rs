@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::plugin_folder;
 use crate::recorder::{ObservedCounts, Recorder};
 use crate::reloader::{Earlier, Reloader};
-use crate::rollback;
+use crate::rollback::{self, RollbackRequest};
 use crate::rule_set::RuleSetCell;
 use crate::samples::Samples;
 
@@ -84,20 +84,10 @@ impl Pipeline {
             groups(&meta, config.is_group_auto_create).map_err(OpenPipelineError::Load)?;
         let groups = Arc::new(groups);
         let rule_set = Arc::new(RuleSetCell::new());
-        let recorder = Arc::new(Recorder::new(
-            Arc::clone(&opened.outbox),
-            Arc::clone(&rule_set),
-            Arc::clone(&groups),
-            Arc::clone(&opened.observed),
-        ));
+        let recorder = opened.recorder(&rule_set, &groups);
         let intent = Intent::read(&meta)
             .map_err(|error| OpenPipelineError::Load(control_errors::store(&error)))?;
-        let access = AccessControl::open(
-            Arc::clone(&meta),
-            Arc::clone(&clock),
-            Arc::clone(&config.credentials),
-        );
-        let access = Arc::new(access.map_err(OpenPipelineError::Load)?);
+        let access = open_access(&config, &meta, &clock).map_err(OpenPipelineError::Load)?;
         let samples = Arc::new(Samples::default());
         let (rollbacks, rollback_requests) = mpsc::channel(rollback::REQUESTS_MAX);
         let control = Arc::new(Control {
@@ -131,30 +121,10 @@ impl Pipeline {
             plugin_folder: ArcSwapOption::empty(),
             change: tokio::sync::Mutex::new(()),
         });
-        control
-            .store_built_in(&config.built_in)
+        load(&control, &config)
             .await
             .map_err(OpenPipelineError::Load)?;
-        control
-            .reload_with(Earlier::Later)
-            .await
-            .map_err(OpenPipelineError::Load)?;
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(store_groups(
-            Arc::clone(&control),
-            new_groups,
-            shutdown.clone(),
-        ));
-        tasks.spawn(rollback::serve(
-            Arc::clone(&control),
-            rollback_requests,
-            shutdown.clone(),
-        ));
-        housekeeping::start(&tasks, &control, &shutdown);
-        if let Some(folder) = config.plugin_folder {
-            let bytes_max = config.runtime.component_bytes_max;
-            plugin_folder::start(&tasks, &control, folder, bytes_max, &shutdown);
-        }
+        let (tasks, shutdown) = start_tasks(&control, config, new_groups, rollback_requests);
         let recovered_channels = opened.recovered.closed_channels;
         Ok(Self {
             recorder,
@@ -203,6 +173,15 @@ struct OpenedOutbox {
 }
 
 impl OpenedOutbox {
+    fn recorder(&self, rule_set: &Arc<RuleSetCell>, groups: &Arc<Groups>) -> Arc<Recorder> {
+        Arc::new(Recorder::new(
+            Arc::clone(&self.outbox),
+            Arc::clone(rule_set),
+            Arc::clone(groups),
+            Arc::clone(&self.observed),
+        ))
+    }
+
     fn open(config: OutboxConfig, clock: &Arc<dyn Clock>) -> Result<Self, OpenPipelineError> {
         let limits = OutboxLimits {
             bytes_max: config.bytes_max,
@@ -262,6 +241,47 @@ fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
         uncommitted_events_max: config.uncommitted_events_max,
         dead_letters_bytes_max: config.dead_letters_bytes_max,
     }
+}
+
+fn open_access(
+    config: &PipelineConfig,
+    meta: &Arc<MetaStore>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<AccessControl>, ControlError> {
+    let credentials = Arc::clone(&config.credentials);
+    AccessControl::open(Arc::clone(meta), Arc::clone(clock), credentials).map(Arc::new)
+}
+
+/// Makes true what is stored.
+async fn load(control: &Control, config: &PipelineConfig) -> Result<(), ControlError> {
+    control.store_built_in(&config.built_in).await?;
+    control.reload_with(Earlier::Later).await
+}
+
+/// Starts what runs beside the couriers.
+fn start_tasks(
+    control: &Arc<Control>,
+    config: PipelineConfig,
+    new_groups: mpsc::Receiver<GroupId>,
+    rollback_requests: mpsc::Receiver<RollbackRequest>,
+) -> (TaskTracker, CancellationToken) {
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(store_groups(
+        Arc::clone(control),
+        new_groups,
+        shutdown.clone(),
+    ));
+    tasks.spawn(rollback::serve(
+        Arc::clone(control),
+        rollback_requests,
+        shutdown.clone(),
+    ));
+    housekeeping::start(&tasks, control, &shutdown);
+    if let Some(folder) = config.plugin_folder {
+        let bytes_max = config.runtime.component_bytes_max;
+        plugin_folder::start(&tasks, control, folder, bytes_max, &shutdown);
+    }
+    (tasks, shutdown)
 }
 
 fn groups(

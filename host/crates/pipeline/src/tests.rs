@@ -72,7 +72,7 @@ pub(crate) fn config(data_dir: &Path) -> PipelineConfig {
             instance: "instance".into(),
         },
         code: CodeConfig::default(),
-        credentials: std::sync::Arc::default(),
+        credentials: Arc::default(),
         built_in: Vec::new(),
         plugin_folder: None,
         is_group_auto_create: true,

@@ -192,7 +192,7 @@ impl Builder<'_> {
                 } else {
                     0
                 };
-                let length = bytes.len() / 2 | tag;
+                let length = (bytes.len() / 2) | tag;
                 (bytes, length, 2)
             }
         };

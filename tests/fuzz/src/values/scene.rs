@@ -89,7 +89,7 @@ impl Scene {
             channel_id: ChannelId(sixteen(random)),
             client_address: address(random),
             protocol: *random.pick(&[MqttVersion::V311, MqttVersion::V5]),
-            listener: *random.pick(&["tcp", "ws"]),
+            listener: random.pick(&["tcp", "ws"]),
             username: match username {
                 Some(name) => Some(name.into()),
                 None if random.in_hundred(30) => None,

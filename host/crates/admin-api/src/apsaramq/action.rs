@@ -8,7 +8,7 @@ use super::call::Call;
 use super::failure::Failure;
 use crate::server::Served;
 
-/// As documented for BatchQuerySessionByClientIds.
+/// As documented for `BatchQuerySessionByClientIds`.
 const BATCH_IDS_MAX: usize = 10;
 /// "In service".
 const IN_SERVICE: u32 = 5;

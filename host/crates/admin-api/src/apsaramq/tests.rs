@@ -25,11 +25,11 @@ fn secret(id: &str) -> Option<Arc<AccessKeySecret>> {
 }
 
 /// The documentation's example of the newer signature, with one part exchanged.
-fn v3(exchanged: &str, by: &str) -> Result<String, &'static str> {
+fn v3_request(exchanged: &str, by: &str) -> Request<()> {
     let query = "ImageId=win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd&RegionId=cn-shanghai";
     let authorization = "ACS3-HMAC-SHA256 Credential=YourAccessKeyId,SignedHeaders=host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version,Signature=06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0";
     let part = |text: &str| text.replace(exchanged, by);
-    let request = Request::post(part(&format!("/?{query}")))
+    Request::post(part(&format!("/?{query}")))
         .header("host", part("ecs.cn-shanghai.aliyuncs.com"))
         .header("x-acs-action", part("RunInstances"))
         .header("x-acs-version", "2014-05-26")
@@ -41,16 +41,23 @@ fn v3(exchanged: &str, by: &str) -> Result<String, &'static str> {
         .header("x-acs-content-sha256", part(EMPTY))
         .header("authorization", part(authorization))
         .body(())
-        .unwrap();
-    checked(request, V3_MS, &Nonces::default())
+        .unwrap()
+}
+
+fn v3(exchanged: &str, by: &str) -> Result<String, &'static str> {
+    checked(v3_request(exchanged, by), V3_MS, &Nonces::default())
+}
+
+/// The documentation's example of the older signature, with one part exchanged.
+fn rpc_request(exchanged: &str, by: &str) -> Request<()> {
+    let query = "Timestamp=2016-02-23T12%3A46%3A24Z&Format=XML&AccessKeyId=testid&Action=DescribeRegions&SignatureMethod=HMAC-SHA1&SignatureNonce=3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf&Version=2014-05-26&SignatureVersion=1.0&Signature=OLeaidS1JvxuMvnyHOwuJ%2BuX5qY%3D";
+    Request::get(format!("/?{query}").replace(exchanged, by))
+        .body(())
+        .unwrap()
 }
 
 fn rpc(exchanged: &str, by: &str, nonces: &Nonces) -> Result<String, &'static str> {
-    let query = "Timestamp=2016-02-23T12%3A46%3A24Z&Format=XML&AccessKeyId=testid&Action=DescribeRegions&SignatureMethod=HMAC-SHA1&SignatureNonce=3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf&Version=2014-05-26&SignatureVersion=1.0&Signature=OLeaidS1JvxuMvnyHOwuJ%2BuX5qY%3D";
-    let request = Request::get(format!("/?{query}").replace(exchanged, by))
-        .body(())
-        .unwrap();
-    checked(request, RPC_MS, nonces)
+    checked(rpc_request(exchanged, by), RPC_MS, nonces)
 }
 
 fn checked(request: Request<()>, now_ms: u64, nonces: &Nonces) -> Result<String, &'static str> {

@@ -118,8 +118,7 @@ fn dial(trusted: &Pair) -> Dial<'_> {
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 impl Dial<'_> {
-    /// Does the handshake.
-    fn connect(self, address: SocketAddr) -> std::io::Result<Stream> {
+    fn session(self) -> ClientConnection {
         let mut roots = RootCertStore::empty();
         let certificate =
             CertificateDer::from_pem_slice(self.trusted.certificate.as_bytes()).unwrap();
@@ -134,10 +133,14 @@ impl Dial<'_> {
             .with_no_client_auth();
         config.alpn_protocols = self.protocols.iter().map(|one| one.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        ClientConnection::new(Arc::new(config), name).unwrap()
+    }
+
+    /// Does the handshake.
+    fn connect(self, address: SocketAddr) -> std::io::Result<Stream> {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(session, socket);
+        let mut stream = StreamOwned::new(self.session(), socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{Actor, RuleId};
 use store::{ChangeKind, RevisionRecord};
 
-use super::rules::{EditTerms, check_revision, find_free, not_found};
+use super::rules::{EditTerms, NewRevision, check_revision, find_free, not_found};
 use super::{Control, ControlCode, ControlError, RuleView};
 use crate::control_errors;
 
@@ -57,7 +57,7 @@ impl Control {
             return Err(ControlError::new(ControlCode::RevisionNotFound, message));
         };
         let (draft, change) = (was.rule.draft(), ChangeKind::RolledBack);
-        self.edit(&intent, &old, draft, change, terms.is_forced, by)
-            .await
+        let new = NewRevision { draft, change, by };
+        self.edit(&intent, &old, new, terms.is_forced).await
     }
 }

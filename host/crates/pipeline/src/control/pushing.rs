@@ -127,13 +127,13 @@ impl Control {
         Ok(())
     }
 
-    async fn inspect(&self, bytes: Vec<u8>) -> Result<(PluginFacts, Arc<Vec<u8>>), ControlError> {
+    async fn inspect(&self, bytes: Vec<u8>) -> Result<(PluginFacts, Arc<[u8]>), ControlError> {
         let runtime = Arc::clone(&self.runtime);
         self.blocking(move || {
             let facts = runtime
                 .inspect(&bytes)
                 .map_err(|error| control_errors::inspect(&error))?;
-            Ok((facts, Arc::new(bytes)))
+            Ok((facts, bytes.into()))
         })
         .await
     }
@@ -143,7 +143,7 @@ impl Control {
         &self,
         name: &PluginName,
         digest: PluginDigest,
-        bytes: &Arc<Vec<u8>>,
+        bytes: &Arc<[u8]>,
     ) -> Result<Arc<CompiledPlugin>, ControlError> {
         let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));
         let (name, bytes) = (name.clone(), Arc::clone(bytes));
@@ -260,7 +260,7 @@ impl Control {
         &self,
         record: &PluginRecord,
         mut moves: Moves,
-        bytes: Option<Arc<Vec<u8>>>,
+        bytes: Option<Arc<[u8]>>,
     ) -> Result<(), ControlError> {
         let (stored, refusals) = (record.clone(), std::mem::take(&mut moves.refusals));
         self.write(move |tx| {

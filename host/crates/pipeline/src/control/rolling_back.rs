@@ -45,6 +45,13 @@ struct Step {
     record: GenerationsRecord,
 }
 
+/// Why a rule goes back, and who says so.
+#[derive(Clone, Copy)]
+struct Cause<'a> {
+    reason: &'a str,
+    by: &'a Actor,
+}
+
 impl Control {
     /// Goes back to the version that mapped before the present one and was not bad, for one rule or for
     /// all that follow the latest version of the plugin. The version gone back from is withdrawn for
@@ -70,8 +77,12 @@ impl Control {
         };
         let (mut steps, mut answer, mut refusals) =
             (Vec::new(), PluginRollback::default(), Vec::new());
+        let cause = Cause {
+            reason: "rolled back",
+            by,
+        };
         for rule in rules {
-            match self.step(&intent, rule, None, "rolled back", by).await {
+            match self.step(&intent, rule, None, cause).await {
                 Ok(step) => steps.push(step),
                 Err(error) => {
                     answer.kept.push(KeptRule {
@@ -106,8 +117,12 @@ impl Control {
             return Ok(());
         }
         let by = Actor::host();
+        let cause = Cause {
+            reason: &request.reason,
+            by: &by,
+        };
         let step = self
-            .step(&intent, rule, Some(request.version), &request.reason, &by)
+            .step(&intent, rule, Some(request.version), cause)
             .await?;
         self.take(vec![step], &by).await?;
         let what = format!("/v1/rules/{}", request.rule_id);
@@ -135,8 +150,7 @@ impl Control {
         intent: &Intent,
         rule: &Rule,
         version: Option<u32>,
-        reason: &str,
-        by: &Actor,
+        Cause { reason, by }: Cause<'_>,
     ) -> Result<Step, ControlError> {
         let (rule_id, mapping) = (&rule.draft.rule_id, rule.draft.mapping.clone());
         let name = &rule.draft.mapping.plugin;

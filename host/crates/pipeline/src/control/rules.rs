@@ -32,6 +32,13 @@ pub struct EditTerms {
     pub is_forced: bool,
 }
 
+/// What a rule becomes.
+pub(super) struct NewRevision<'a> {
+    pub(super) draft: AnyRuleDraft,
+    pub(super) change: ChangeKind,
+    pub(super) by: &'a Actor,
+}
+
 impl Control {
     /// Creates a rule. With `is_forced`, a missing topic or name server is only a warning.
     ///
@@ -57,8 +64,9 @@ impl Control {
         check_count(all.len() + 1, self.rules_max)?;
         all.put(draft.clone());
         let warnings = self.check_rule(&intent, &draft, &all, is_forced).await?;
-        self.save(&intent, draft, ChangeKind::Created, by, warnings)
-            .await
+        let change = ChangeKind::Created;
+        let new = NewRevision { draft, change, by };
+        self.save(&intent, new, warnings).await
     }
 
     /// Replaces all of a rule but its id. Changing source or destination starts a new incarnation:
@@ -78,8 +86,8 @@ impl Control {
         let old = find_free(&intent, draft.rule_id())?;
         check_revision(&old, terms.if_revision)?;
         let change = change_kind(&old.draft(), &draft);
-        self.edit(&intent, &old, draft, change, terms.is_forced, by)
-            .await
+        let new = NewRevision { draft, change, by };
+        self.edit(&intent, &old, new, terms.is_forced).await
     }
 
     /// Enables or disables a rule. A disabled one stops matching; what is queued is delivered.
@@ -110,7 +118,8 @@ impl Control {
         draft.enabled = is_enabled;
         let draft = AnyRuleDraft::Status(draft);
         let change = change_kind(&old.draft(), &draft);
-        self.save(&intent, draft, change, by, Vec::new()).await
+        let new = NewRevision { draft, change, by };
+        self.save(&intent, new, Vec::new()).await
     }
 
     /// Deletes a rule with its history.
@@ -178,27 +187,24 @@ impl Control {
         &self,
         intent: &Arc<Intent>,
         old: &AnyRule,
-        draft: AnyRuleDraft,
-        change: ChangeKind,
+        new: NewRevision<'_>,
         is_forced: bool,
-        by: &Actor,
     ) -> Result<RuleView, ControlError> {
-        if old.draft() == draft {
+        if old.draft() == new.draft {
             return Ok(self.view(intent, old));
         }
         let mut all = AllDrafts::of(intent);
-        all.put(draft.clone());
-        let warnings = self.check_rule(intent, &draft, &all, is_forced).await?;
-        self.save(intent, draft, change, by, warnings).await
+        all.put(new.draft.clone());
+        let checked = self.check_rule(intent, &new.draft, &all, is_forced);
+        let warnings = checked.await?;
+        self.save(intent, new, warnings).await
     }
 
-    /// Stores `draft` as a new revision and makes it true; shows it with `warnings`.
+    /// Stores the new revision and makes it true; shows it with `warnings`.
     async fn save(
         &self,
         intent: &Intent,
-        draft: AnyRuleDraft,
-        change: ChangeKind,
-        by: &Actor,
+        NewRevision { draft, change, by }: NewRevision<'_>,
         warnings: Vec<String>,
     ) -> Result<RuleView, ControlError> {
         let rule_id = draft.rule_id().clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::{EventType, IncarnationId, RefuseConnectError, Rule, RuleId};
 use parking_lot::Mutex;
+use plugin_runtime::MapperUsage;
 use store::{IncarnationCounts, OutboxCounts};
 use tokio::time::Instant;
 
@@ -206,7 +207,16 @@ impl Control {
                 EventType::Disconnect | EventType::TcpClean => 0,
             },
         });
-        let (plugin_counters, plugin_lines_dropped) = self.told_by_plugins();
+        let (plugin_counters, plugin_lines_dropped) = self
+            .told_by_plugins()
+            .into_iter()
+            .map(|(rule_id, usage)| {
+                (
+                    (rule_id.clone(), usage.counters),
+                    (rule_id, usage.lines_dropped),
+                )
+            })
+            .unzip();
         self.metrics.render(&Snapshot {
             live: self.live.counts(),
             types: types.collect(),
@@ -218,19 +228,15 @@ impl Control {
     }
 
     /// Of each rule the counters of its plugin, and how many of its log lines were too many.
-    fn told_by_plugins(&self) -> (Vec<(RuleId, Vec<(String, u64)>)>, Vec<(RuleId, u64)>) {
+    fn told_by_plugins(&self) -> Vec<(RuleId, MapperUsage)> {
         let intent = self.intent.load();
         let rules = intent.rules.values();
         let told = rules.filter_map(|rule| {
             let active = self.rule_set.incarnation(rule.incarnation)?;
             let usage = active.mapper.as_ref().ok()?.mapper.usage();
-            let rule_id = rule.draft.rule_id.clone();
-            Some((
-                (rule_id.clone(), usage.counters),
-                (rule_id, usage.lines_dropped),
-            ))
+            Some((rule.draft.rule_id.clone(), usage))
         });
-        told.unzip()
+        told.collect()
     }
 
     /// Whether everything that can be delivered now is delivered.

@@ -8,6 +8,10 @@ use super::super::{ControlCode, ControlError};
 
 /// One thing that an apply changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are rules, and there is one list of them while it is planned"
+)]
 pub enum PlannedChange {
     /// The group is made.
     Group(GroupId),

@@ -18,7 +18,7 @@ use crate::intent::Intent;
 #[derive(Debug)]
 pub(super) struct StagedPlugin {
     pub(super) record: PluginRecord,
-    pub(super) bytes: Arc<Vec<u8>>,
+    pub(super) bytes: Arc<[u8]>,
 }
 
 impl Control {
@@ -57,7 +57,8 @@ impl Control {
         let mut names = BTreeSet::new();
         for (name, digest) in declared {
             let planned = if names.insert(name.clone()) {
-                self.plan_plugin(working, &name, digest, planning, by).await
+                let declared = (&name, digest);
+                self.plan_plugin(working, declared, planning, by).await
             } else {
                 let message = format!("plugin {name} is declared twice; leave one of the two");
                 Err(ControlError::new(ControlCode::InvalidPluginName, message))
@@ -72,8 +73,7 @@ impl Control {
     async fn plan_plugin(
         &self,
         working: &mut Intent,
-        name: &PluginName,
-        digest: PluginDigest,
+        (name, digest): (&PluginName, PluginDigest),
         planning: &mut Planning,
         by: &Actor,
     ) -> Result<(), ControlError> {
@@ -121,7 +121,7 @@ impl Control {
         &self,
         name: PluginName,
         last: u32,
-        bytes: &Arc<Vec<u8>>,
+        bytes: &Arc<[u8]>,
         by: &Actor,
     ) -> Result<PluginRecord, ControlError> {
         let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));

@@ -60,7 +60,7 @@ fn a_buried_event_is_kept_with_its_reason() {
         &outbox,
         vec![settlement(
             &events[0],
-            Outcome::Buried(burial(&"ä".repeat(1000))),
+            Outcome::Buried(burial(&"ä".repeat(2000))),
         )],
     );
     drop(outbox);
@@ -70,7 +70,7 @@ fn a_buried_event_is_kept_with_its_reason() {
         .unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].event, events[0].event);
-    assert_eq!(letters[0].burial, burial(&"ä".repeat(512)));
+    assert_eq!(letters[0].burial, burial(&"ä".repeat(1536)));
     assert_eq!(
         (letters[0].incarnation, letters[0].slot, letters[0].at_ms),
         (RULE, events[0].slot, 1_000_000)
