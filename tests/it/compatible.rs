@@ -218,7 +218,8 @@ fn refusals(endpoint: &Endpoint) -> Result<()> {
         let mut sdk = Sdk::start(endpoint, KEY, SECRET, signature)?;
         let elsewhere = json!({ "InstanceId": "mqtt-other", "ClientId": "GID_A@@@d1" });
         sdk.refused("QuerySessionByClientId", elsewhere, 400, "InstanceNotFound")?;
-        let bad = json!({ "InstanceId": INSTANCE, "ClientId": "no group" });
+        let too_long = format!("GID_A@@@{}", "d".repeat(256));
+        let bad = json!({ "InstanceId": INSTANCE, "ClientId": too_long });
         sdk.refused("QuerySessionByClientId", bad, 400, "ParameterCheckFailed")?;
         sdk.refused(
             "CreateGroupId",
