@@ -1,5 +1,7 @@
 //! A component of the contract in text form, around core code that the caller gives.
 
+use hostile_components::TYPES;
+
 /// How a guest keeps its strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -81,22 +83,6 @@ const IMPORTS: &str = r#"
     (import "rulemill:rule/metrics@1.0.0" (instance $metrics
       (export "add" (func (param "name" string) (param "delta" u64)))))
     (alias export $metrics "add" (func $host-add))"#;
-
-const TYPES: &str = r#"
-    (type $event-type' (enum "connect" "disconnect" "tcpclean"))
-    (export $event-type "event-type" (type $event-type'))
-    (type $pairs (list (tuple string string)))
-    (type $event' (record
-      (field "event-type" $event-type) (field "client-id" string) (field "group-id" string)
-      (field "channel-id" string) (field "client-ip" string) (field "time" u64)
-      (field "sequence" u64) (field "event-id" string) (field "attributes" $pairs)))
-    (export $event "event" (type $event'))
-    (type $message' (record
-      (field "tag" (option string)) (field "keys" (list string)) (field "properties" $pairs)
-      (field "body" (list u8)) (field "attributes" $pairs)))
-    (export $message "message" (type $message'))
-    (type $map-error' (variant (case "rejected" string) (case "retry" string)))
-    (export $map-error "map-error" (type $map-error'))"#;
 
 /// Imports of WASI that a plugin may have, for [`Code::imports`].
 pub(crate) const WASI: &str = r#"

@@ -1,5 +1,6 @@
 //! A plugin that needs no imports: what it does with an event depends on the length of the client id.
 
+use hostile_components::TYPES;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -130,22 +131,6 @@ fn text(traps: usize) -> String {
     );
     format!("(component {core} {TYPES} {EXPORTS})")
 }
-
-const TYPES: &str = r#"
-    (type $event-type' (enum "connect" "disconnect" "tcpclean"))
-    (export $event-type "event-type" (type $event-type'))
-    (type $pairs (list (tuple string string)))
-    (type $event' (record
-      (field "event-type" $event-type) (field "client-id" string) (field "group-id" string)
-      (field "channel-id" string) (field "client-ip" string) (field "time" u64)
-      (field "sequence" u64) (field "event-id" string) (field "attributes" $pairs)))
-    (export $event "event" (type $event'))
-    (type $message' (record
-      (field "tag" (option string)) (field "keys" (list string)) (field "properties" $pairs)
-      (field "body" (list u8)) (field "attributes" $pairs)))
-    (export $message "message" (type $message'))
-    (type $map-error' (variant (case "rejected" string) (case "retry" string)))
-    (export $map-error "map-error" (type $map-error'))"#;
 
 const EXPORTS: &str = r#"
     (func $init (param "config" string) (result (result (error string)))
