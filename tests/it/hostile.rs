@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 /// one instance of each plugin on each thread, and what the embedded RocketMQ maps into its memory for new queues.
 const MORE_BYTES_MAX: u64 = 192 << 20;
 /// How many times as late an event of the other rule may be stored, 99th percentile, as before in the same run: compilers
-/// of uploads want all cores, at a lower priority.
-const LATER_TIMES_MAX: f64 = 4.0;
-/// Allowed in any case, seconds. An instance starts on a mapper thread, and some sixty rules have one that loops in `init`
-/// or in its calls: each may hold one of few threads for its deadline of 200 ms, three times.
-const LATE_SECONDS: f64 = 2.0;
+/// of uploads want all cores at a lower priority, and some sixty rules loop in `init` and in their calls, up to 200 ms each
+/// time, on other mapper threads than this rule uses.
+const LATER_TIMES_MAX: f64 = 3.0;
+/// Allowed in any case, seconds: a few turns of the system's scheduler.
+const LATE_SECONDS: f64 = 0.1;
 /// Between two visits of the other rule's clients.
 const CALM_PAUSE: Duration = Duration::from_millis(50);
 /// Visits of the other rule before the first hostile component comes.

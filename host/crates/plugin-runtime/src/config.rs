@@ -18,7 +18,8 @@ pub const CALL_DEADLINE_MAX: Duration = Duration::from_millis(100);
 /// What the runtime may use.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// Threads that call plugins.
+    /// Threads that call quick plugins, and the most that one rule may hold, plus one. As many again, at least four, start
+    /// instances and call the others.
     pub mapper_threads: NonZeroUsize,
     /// Linear memory of one instance, bytes.
     pub memory_bytes_max: u64,

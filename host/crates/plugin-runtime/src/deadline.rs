@@ -64,7 +64,8 @@ impl CallDeadline {
     }
 }
 
-fn thread_cpu_time() -> Duration {
+/// CPU time of the calling thread.
+pub(crate) fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -1,7 +1,7 @@
 //! A compiled plugin, and the mapper that a rule makes of it: configuration, limits, counters.
 //!
-//! A mapper holds no instance. The mapper threads keep instances warm and drop them when the last
-//! owner of the mapper is gone.
+//! A mapper holds no instance. The scheduler keeps instances warm, and the mapper threads drop them when
+//! the last owner of the mapper is gone.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

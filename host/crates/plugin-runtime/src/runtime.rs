@@ -17,8 +17,11 @@ use crate::engine::Core;
 use crate::fault::MapperFault;
 use crate::inspect::{self, InspectPluginError, PluginFacts};
 use crate::mapper::{CompiledPlugin, Mapper, MapperSpec};
-use crate::scheduler::{Job, Scheduler, Verdicts};
+use crate::scheduler::{Job, Lane, Scheduler, Verdicts};
 use crate::worker::Worker;
+
+/// Threads of the slow lane on a small machine: some plugins that loop should not keep a sound one from starting.
+const SLOW_THREADS_MIN: usize = 4;
 
 /// Compiles plugins and calls them on its own threads.
 pub struct PluginRuntime {
@@ -123,10 +126,11 @@ impl PluginRuntime {
             threads: Vec::new(),
             mappers: AtomicU64::new(0),
         };
-        for number in 0..count {
-            let thread = runtime
-                .spawn(number)
-                .map_err(StartRuntimeError::SpawnThread)?;
+        let quick = (0..count).map(|number| (Lane::Quick, number));
+        let slow = (0..count.max(SLOW_THREADS_MIN)).map(|number| (Lane::Slow, number));
+        for (lane, number) in quick.chain(slow) {
+            let thread = runtime.spawn(lane, number);
+            let thread = thread.map_err(StartRuntimeError::SpawnThread)?;
             runtime.threads.push(thread);
         }
         Ok(Arc::new(runtime))
@@ -213,12 +217,15 @@ impl PluginRuntime {
         answer.await.unwrap_or_else(|_| lost(count))
     }
 
-    fn spawn(&self, number: usize) -> io::Result<JoinHandle<()>> {
-        let worker = Worker::new(Arc::clone(&self.core), Arc::clone(&self.scheduler));
+    fn spawn(&self, lane: Lane, number: usize) -> io::Result<JoinHandle<()>> {
+        let worker = Worker::new(Arc::clone(&self.core), Arc::clone(&self.scheduler), lane);
         // The streams of WASI want a tokio runtime around them, and would start one of their own.
         let tokio = tokio::runtime::Builder::new_current_thread().build()?;
         Builder::new()
-            .name(format!("mapper-{number}"))
+            .name(match lane {
+                Lane::Quick => format!("mapper-{number}"),
+                Lane::Slow => format!("mapper-slow-{number}"),
+            })
             .spawn(move || {
                 let _entered = tokio.enter();
                 worker.run();

@@ -1,163 +1,130 @@
-//! A mapper thread: takes jobs, keeps one warm instance per mapper, renews what is worn or broken.
+//! A mapper thread: takes jobs and maps their events; in the slow lane it starts the instances, too.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::{Mapping, StatusEvent};
 use tokio::time::Instant;
 
+use crate::deadline::thread_cpu_time;
 use crate::engine::Core;
 use crate::fault::{MapperFault, MemoryScope};
 use crate::instance::{Instance, StartInstanceError};
 use crate::mapper::Mapper;
-use crate::scheduler::{Job, Next, Scheduler};
+use crate::scheduler::{Job, Lane, Next, Scheduler, Turn};
 
 /// How long a job may keep other mappers waiting. One call may exceed it, up to its deadline.
 const SLICE: Duration = Duration::from_millis(2);
 
-struct Slot {
-    mapper: Weak<Mapper>,
-    instance: Instance,
-}
-
-/// There is no instance to map with; whatever kept it from starting.
-struct NotStarted(MapperFault);
-
-/// What one mapper thread owns.
+/// One mapper thread.
 pub(crate) struct Worker {
     core: Arc<Core>,
     scheduler: Arc<Scheduler>,
-    slots: HashMap<u64, Slot>,
+    lane: Lane,
 }
 
 impl Worker {
-    pub(crate) fn new(core: Arc<Core>, scheduler: Arc<Scheduler>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, scheduler: Arc<Scheduler>, lane: Lane) -> Self {
         Self {
             core,
             scheduler,
-            slots: HashMap::new(),
+            lane,
         }
     }
 
     /// Works until the scheduler stops.
-    pub(crate) fn run(mut self) {
-        let mut seen = 0;
+    pub(crate) fn run(self) {
         loop {
-            match self.scheduler.next(&mut seen) {
+            match self.scheduler.next(self.lane) {
                 Next::Stop => return,
-                Next::Tidy => self.slots.retain(|_, slot| slot.mapper.strong_count() > 0),
-                Next::Work(job) => self.work(job),
+                Next::Discard(instances) => drop(instances),
+                Next::Work(job, instance) => self.work(job, instance),
             }
         }
     }
 
-    fn work(&mut self, job: Job) {
+    fn work(&self, job: Job, instance: Option<Instance>) {
         let id = job.mapper.id;
         // A panic is a bug of the host; the job's caller is told, and the thread goes on.
-        match catch_unwind(AssertUnwindSafe(|| self.serve(job))) {
-            Ok(Some(unfinished)) => self.scheduler.put_back(unfinished),
-            Ok(None) => self.scheduler.finish(id),
-            Err(_) => {
-                tracing::error!("mapper thread panicked, its instances are dropped");
-                self.slots.clear();
-                self.scheduler.finish(id);
-            }
-        }
+        let turn =
+            catch_unwind(AssertUnwindSafe(|| self.serve(job, instance))).unwrap_or_else(|_| {
+                tracing::error!("mapper thread panicked, the instance is dropped");
+                Turn {
+                    is_faulty: true,
+                    ..Turn::default()
+                }
+            });
+        self.scheduler.give_back(id, turn);
     }
 
-    /// Maps the job's events; gives the job back if it ran out of time while others wait.
-    fn serve(&mut self, mut job: Job) -> Option<Job> {
+    fn serve(&self, mut job: Job, instance: Option<Instance>) -> Turn {
         let _ticking = self.core.ticker.begin();
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), thread_cpu_time());
+        let mut turn = Turn {
+            instance,
+            ..Turn::default()
+        };
+        let is_finished = self.map_events(&mut job, &mut turn, started);
+        turn.cpu = thread_cpu_time().saturating_sub(cpu_before);
+        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        job.mapper.usage.busy_ns.fetch_add(nanos, Ordering::Relaxed);
+        if is_finished {
+            answer(job);
+        } else {
+            turn.unfinished = Some(job);
+        }
+        turn
+    }
+
+    /// Maps the job's events; `false` when its time is over while others wait, or when the quick lane has no instance
+    /// for it any more.
+    fn map_events(&self, job: &mut Job, turn: &mut Turn, started: Instant) -> bool {
         while let Some(event) = job.events.get(job.verdicts.len()).cloned() {
             if job.reply.is_closed() {
-                return None;
+                return true;
             }
-            let (verdict, is_broken) = match self.map(&job.mapper, &event) {
-                Ok(verdict) => (verdict, false),
-                Err(NotStarted(fault)) => (Err(fault), true),
-            };
-            job.verdicts.push(verdict);
-            if is_broken {
-                fail_rest(&mut job);
-            }
-            let is_unfinished = job.verdicts.len() < job.events.len();
-            if is_unfinished && started.elapsed() >= SLICE && self.scheduler.has_waiting() {
-                count_busy(&job.mapper, started);
-                return Some(job);
-            }
-        }
-        count_busy(&job.mapper, started);
-        let Job {
-            mapper,
-            verdicts,
-            reply,
-            permit,
-            ..
-        } = job;
-        drop(permit);
-        // The caller may have given up meanwhile: its events are still in the outbox.
-        drop(reply.send(verdicts));
-        drop(mapper);
-        None
-    }
-
-    fn map(
-        &mut self,
-        mapper: &Arc<Mapper>,
-        event: &StatusEvent,
-    ) -> Result<Result<Mapping, MapperFault>, NotStarted> {
-        mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
-        let instance = match self.instance(mapper) {
-            Ok(instance) => instance,
-            Err(fault) => {
-                count_fault(mapper);
-                return Err(NotStarted(fault));
-            }
-        };
-        let mapping = instance.map(mapper, event);
-        match &mapping {
-            Ok(_) => {}
-            // The instance is sound: only its message was not.
-            Err(MapperFault::IllegalMessage(_)) => count_fault(mapper),
-            Err(_) => {
-                count_fault(mapper);
-                self.slots.remove(&mapper.id);
-            }
-        }
-        Ok(mapping)
-    }
-
-    fn instance(&mut self, mapper: &Arc<Mapper>) -> Result<&mut Instance, MapperFault> {
-        if self
-            .slots
-            .get(&mapper.id)
-            .is_some_and(|slot| slot.instance.is_worn(mapper))
-        {
-            self.slots.remove(&mapper.id);
-        }
-        if !self.slots.contains_key(&mapper.id) {
-            let instance = self.start(mapper)?;
-            self.slots.insert(
-                mapper.id,
-                Slot {
-                    mapper: Arc::downgrade(mapper),
-                    instance,
+            turn.instance = turn.instance.take().filter(|it| !it.is_worn(&job.mapper));
+            let mut instance = match turn.instance.take() {
+                Some(instance) => instance,
+                None if self.lane == Lane::Quick => return false,
+                None => match self.start(&job.mapper, turn) {
+                    Ok(instance) => instance,
+                    Err(fault) => {
+                        fail_rest(job, &fault);
+                        turn.is_faulty = true;
+                        return true;
+                    }
                 },
-            );
+            };
+            let mapping = map(&mut instance, &job.mapper, &event);
+            turn.calls += 1;
+            if is_broken(&mapping) {
+                turn.is_faulty = true;
+            } else {
+                turn.instance = Some(instance);
+            }
+            job.verdicts.push(mapping);
+            let is_unfinished = job.verdicts.len() < job.events.len();
+            if is_unfinished && started.elapsed() >= SLICE && self.scheduler.has_waiting(self.lane)
+            {
+                return false;
+            }
         }
-        match self.slots.get_mut(&mapper.id) {
-            Some(slot) => Ok(&mut slot.instance),
-            None => Err(MapperFault::Init {
-                detail: "the instance is gone".to_owned(),
-            }),
-        }
+        true
     }
 
-    fn start(&mut self, mapper: &Mapper) -> Result<Instance, MapperFault> {
+    fn start(&self, mapper: &Mapper, turn: &mut Turn) -> Result<Instance, MapperFault> {
+        let cpu_before = thread_cpu_time();
+        let started = self.start_with_memory(mapper);
+        turn.starts_cpu += thread_cpu_time().saturating_sub(cpu_before);
+        started.map_err(StartInstanceError::into_fault)
+    }
+
+    /// Warm instances are only a cache: the one that is needed now takes their memory.
+    fn start_with_memory(&self, mapper: &Mapper) -> Result<Instance, StartInstanceError> {
+        // Relaxed, here as elsewhere: the counters are only read for reporting.
         mapper.usage.instances.fetch_add(1, Ordering::Relaxed);
         let started = Instance::start(mapper);
         let is_host_full = matches!(
@@ -167,32 +134,46 @@ impl Worker {
                 ..
             }))
         );
-        if is_host_full && !self.slots.is_empty() {
-            // Warm instances are only a cache: the one that is needed now takes their memory.
-            self.slots.clear();
-            return Instance::start(mapper).map_err(StartInstanceError::into_fault);
+        if !is_host_full {
+            return started;
         }
-        started.map_err(StartInstanceError::into_fault)
+        let idle = self.scheduler.take_idle();
+        if idle.is_empty() {
+            return started;
+        }
+        drop(idle);
+        Instance::start(mapper)
     }
+}
+
+fn map(
+    instance: &mut Instance,
+    mapper: &Mapper,
+    event: &StatusEvent,
+) -> Result<Mapping, MapperFault> {
+    mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
+    let mapping = instance.map(mapper, event);
+    if mapping.is_err() {
+        mapper.usage.faults.fetch_add(1, Ordering::Relaxed);
+    }
+    mapping
+}
+
+/// Whether the instance that said this is good for nothing any more.
+fn is_broken(mapping: &Result<Mapping, MapperFault>) -> bool {
+    !matches!(mapping, Ok(_) | Err(MapperFault::IllegalMessage(_)))
 }
 
 /// A plugin that does not start now would not start for the next event, and each try may take as
 /// long as the deadline of `init`.
-fn fail_rest(job: &mut Job) {
-    if let Some(last) = job.verdicts.last().cloned() {
-        job.verdicts.resize(job.events.len(), last);
-    }
+fn fail_rest(job: &mut Job, fault: &MapperFault) {
+    job.mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
+    job.mapper.usage.faults.fetch_add(1, Ordering::Relaxed);
+    job.verdicts.resize(job.events.len(), Err(fault.clone()));
 }
 
-fn count_fault(mapper: &Mapper) {
-    mapper.usage.faults.fetch_add(1, Ordering::Relaxed);
-}
-
-fn count_busy(mapper: &Mapper, started: Instant) {
-    let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    add(&mapper.usage.busy_ns, nanos);
-}
-
-fn add(counter: &AtomicU64, value: u64) {
-    counter.fetch_add(value, Ordering::Relaxed);
+/// Tells the caller, who may have given up meanwhile: its events are still in the outbox.
+fn answer(job: Job) {
+    drop(job.permit);
+    drop(job.reply.send(job.verdicts));
 }

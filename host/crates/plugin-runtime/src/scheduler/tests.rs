@@ -1,11 +1,13 @@
 //! The order in which threads get jobs, without threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Job, Scheduler, Verdicts};
+use super::{Job, Lane, Scheduler, Turn, Verdicts};
 use crate::Mapper;
+use crate::instance::Instance;
 use crate::tests::fixture::{config, mapper, plain, runtime};
 
 /// A job with `events` events; the number tells jobs apart.
@@ -22,12 +24,34 @@ fn job(mapper: &Arc<Mapper>, events: usize) -> (Job, oneshot::Receiver<Verdicts>
     (job, answer)
 }
 
-fn take(scheduler: &Scheduler) -> Option<Job> {
-    scheduler.take(&mut scheduler.state.lock())
+/// The next job of a lane; its instance comes back by [`end`].
+fn take(scheduler: &Scheduler, lane: Lane) -> Option<(Job, Option<Instance>)> {
+    scheduler.take(&mut scheduler.state.lock(), lane)
 }
 
-fn events(job: Option<&Job>) -> usize {
-    job.map_or(0, |job| job.events.len())
+/// How many events the next job of the slow lane has; 0 for none.
+fn next_events(scheduler: &Scheduler) -> usize {
+    take(scheduler, Lane::Slow).map_or(0, |(job, _)| job.events.len())
+}
+
+/// A turn that took `cpu` for `calls` calls.
+fn turn(cpu: Duration, calls: u32) -> Turn {
+    Turn {
+        cpu,
+        calls,
+        ..Turn::default()
+    }
+}
+
+/// A turn that leaves a warm instance.
+fn warm_turn(mapper: &Mapper, cpu: Duration, calls: u32) -> Turn {
+    let Ok(instance) = Instance::start(mapper) else {
+        panic!("it does not start");
+    };
+    Turn {
+        instance: Some(instance),
+        ..turn(cpu, calls)
+    }
 }
 
 fn two_mappers() -> [Arc<Mapper>; 2] {
@@ -39,16 +63,29 @@ fn two_mappers() -> [Arc<Mapper>; 2] {
 }
 
 #[test]
-fn mappers_are_served_in_turn_and_each_in_order() {
+fn equals_are_served_in_turn_and_each_in_order() {
     let [a, b] = two_mappers();
     let scheduler = Scheduler::new(4);
     for (mapper, events) in [(&a, 1), (&a, 2), (&a, 3), (&b, 10), (&b, 11)] {
         scheduler.push(job(mapper, events).0);
     }
-    let first: Vec<Option<Job>> = (0..5).map(|_| take(&scheduler)).collect();
-    let order: Vec<usize> = first.iter().map(|job| events(job.as_ref())).collect();
-    assert_eq!(order, [1, 10, 2, 11, 3]);
-    assert!(take(&scheduler).is_none());
+    let order: Vec<usize> = (0..6).map(|_| next_events(&scheduler)).collect();
+    assert_eq!(order, [1, 10, 2, 11, 3, 0]);
+}
+
+#[test]
+fn the_mapper_that_used_less_cpu_time_lately_goes_first() {
+    let [a, b] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    for (mapper, events) in [(&a, 1), (&b, 10), (&a, 2), (&a, 3), (&b, 11)] {
+        scheduler.push(job(mapper, events).0);
+    }
+    let mut order = Vec::new();
+    for (mapper, milliseconds) in [(&a, 1), (&b, 100), (&a, 1), (&a, 1), (&b, 1)] {
+        order.push(next_events(&scheduler));
+        scheduler.give_back(mapper.id, turn(Duration::from_millis(milliseconds), 1));
+    }
+    assert_eq!(order, [1, 10, 2, 3, 11]);
 }
 
 #[test]
@@ -58,14 +95,13 @@ fn one_mapper_never_holds_all_threads() {
     for events in 1..=3 {
         scheduler.push(job(&a, events).0);
     }
-    let running = [take(&scheduler), take(&scheduler)];
-    assert_eq!(running.each_ref().map(|job| events(job.as_ref())), [1, 2]);
-    assert!(take(&scheduler).is_none());
-    assert!(!scheduler.has_waiting());
+    let running = [take(&scheduler, Lane::Slow), take(&scheduler, Lane::Slow)];
+    assert!(running.iter().all(Option::is_some));
+    assert!(!scheduler.has_waiting(Lane::Slow));
     scheduler.push(job(&b, 10).0);
-    assert_eq!(events(take(&scheduler).as_ref()), 10);
-    scheduler.finish(a.id);
-    assert_eq!(events(take(&scheduler).as_ref()), 3);
+    assert_eq!(next_events(&scheduler), 10);
+    scheduler.give_back(a.id, Turn::default());
+    assert_eq!(next_events(&scheduler), 3);
 }
 
 #[test]
@@ -74,10 +110,10 @@ fn a_single_thread_serves_every_mapper() {
     let scheduler = Scheduler::new(1);
     scheduler.push(job(&a, 1).0);
     scheduler.push(job(&a, 2).0);
-    assert_eq!(events(take(&scheduler).as_ref()), 1);
-    assert!(take(&scheduler).is_none());
-    scheduler.finish(a.id);
-    assert_eq!(events(take(&scheduler).as_ref()), 2);
+    assert_eq!(next_events(&scheduler), 1);
+    assert_eq!(next_events(&scheduler), 0);
+    scheduler.give_back(a.id, Turn::default());
+    assert_eq!(next_events(&scheduler), 2);
 }
 
 #[test]
@@ -87,13 +123,70 @@ fn an_unfinished_job_goes_on_before_its_mappers_later_ones() {
     for (mapper, events) in [(&a, 1), (&a, 2), (&b, 10)] {
         scheduler.push(job(mapper, events).0);
     }
-    let unfinished = take(&scheduler).unwrap();
-    assert!(scheduler.has_waiting());
-    scheduler.put_back(unfinished);
+    let (unfinished, _) = take(&scheduler, Lane::Slow).unwrap();
+    assert!(scheduler.has_waiting(Lane::Slow));
+    let half = Turn {
+        unfinished: Some(unfinished),
+        ..turn(Duration::from_millis(2), 1)
+    };
+    scheduler.give_back(a.id, half);
     let mut order = Vec::new();
     for mapper in [&b, &a, &a] {
-        order.push(events(take(&scheduler).as_ref()));
-        scheduler.finish(mapper.id);
+        order.push(next_events(&scheduler));
+        scheduler.give_back(mapper.id, Turn::default());
     }
     assert_eq!(order, [10, 1, 2]);
+}
+
+#[test]
+fn the_quick_lane_is_for_warm_mappers_with_short_calls() {
+    let [a, _] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    for events in 1..=6 {
+        scheduler.push(job(&a, events).0);
+    }
+    let lane = || scheduler.state.lock().queues.get(&a.id).unwrap().waits_in;
+    let slow = || drop(take(&scheduler, Lane::Slow).unwrap());
+    let short = Duration::from_micros(100);
+    slow();
+    // A start takes long and is no call.
+    let start = Turn {
+        cpu: Duration::from_millis(200),
+        starts_cpu: Duration::from_millis(199),
+        ..warm_turn(&a, short, 7)
+    };
+    scheduler.give_back(a.id, start);
+    assert_eq!(lane(), Some(Lane::Slow), "seven quick calls");
+    slow();
+    scheduler.give_back(a.id, warm_turn(&a, short, 1));
+    assert_eq!(lane(), Some(Lane::Quick), "eight quick calls");
+    let (_, instance) = take(&scheduler, Lane::Quick).unwrap();
+    assert!(instance.is_some());
+    scheduler.give_back(a.id, turn(short, 1));
+    assert_eq!(lane(), Some(Lane::Slow), "its instance is worn");
+    slow();
+    scheduler.give_back(a.id, warm_turn(&a, short, 1));
+    assert_eq!(lane(), Some(Lane::Quick), "it has another one");
+    drop(take(&scheduler, Lane::Quick).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::from_millis(20), 1));
+    assert_eq!(lane(), Some(Lane::Slow), "a slow call");
+}
+
+#[test]
+fn a_fault_leaves_the_quick_lane() {
+    let [a, _] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    for events in 1..=3 {
+        scheduler.push(job(&a, events).0);
+    }
+    drop(take(&scheduler, Lane::Slow).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    drop(take(&scheduler, Lane::Quick).unwrap());
+    let fault = Turn {
+        is_faulty: true,
+        ..warm_turn(&a, Duration::ZERO, 100)
+    };
+    scheduler.give_back(a.id, fault);
+    assert!(take(&scheduler, Lane::Quick).is_none());
+    assert!(take(&scheduler, Lane::Slow).is_some());
 }

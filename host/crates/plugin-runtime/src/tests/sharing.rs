@@ -28,6 +28,24 @@ async fn a_slow_mapper_lets_others_in_between() {
     assert_eq!(done, [1, 20]);
 }
 
+#[tokio::test]
+async fn plugins_that_loop_do_not_hold_up_a_quick_one() {
+    let runtime = runtime(config());
+    let quick = mapper(&runtime, "unreachable");
+    // Warm, and known to be quick.
+    runtime.map(&quick, vec![plain(); 20]).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let looping = mapper(&runtime, LOOP);
+        calls.spawn(call(&runtime, &looping, vec![magic(); 20]));
+    }
+    for _ in 0..50 {
+        assert_eq!(runtime.map(&quick, vec![plain()]).await.len(), 1);
+    }
+    // Any of the others needs twenty deadlines of a call, and they share few threads.
+    assert!(calls.try_join_next().is_none());
+}
+
 /// Maps and tells how many events there were.
 fn call(
     runtime: &Arc<PluginRuntime>,
