@@ -37,28 +37,29 @@ pub(crate) fn config(data_dir: &Path, plugins: &Plugins) -> CodeConfig {
         memory_bytes_max: plugins.compile_memory_bytes,
         cpu_seconds_max: plugins.compile_time.as_secs(),
     };
-    let args = [limits.cpu_seconds_max, limits.memory_bytes_max].map(|it| it.to_string().into());
     CodeConfig {
-        compiler: match program() {
-            Some(program) => Compiler::Child(ChildCompiler {
-                program,
-                args: [OsString::from(COMMAND)].into_iter().chain(args).collect(),
-                wall_clock_max: limits.wall_clock_max(),
-                limits,
-            }),
-            None => {
-                tracing::warn!(
-                    "this program's file is not known, plugins are compiled without limits"
-                );
-                Compiler::InProcess
-            }
-        },
+        compiler: compiler(limits),
         cache: Some(CodeCacheConfig {
             folder: data_dir.join("compiled-plugins"),
             key_file: data_dir.join("compiled-plugins.key"),
             bytes_max: CACHE_BYTES_MAX,
         }),
     }
+}
+
+/// This program as a child with `limits`.
+pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
+    let Some(program) = program() else {
+        tracing::warn!("this program's file is not known, plugins are compiled without limits");
+        return Compiler::InProcess;
+    };
+    let args = [limits.cpu_seconds_max, limits.memory_bytes_max].map(|it| it.to_string().into());
+    Compiler::Child(ChildCompiler {
+        program,
+        args: [OsString::from(COMMAND)].into_iter().chain(args).collect(),
+        wall_clock_max: limits.wall_clock_max(),
+        limits,
+    })
 }
 
 /// This program, also after its file was replaced by another version: then the link still leads to

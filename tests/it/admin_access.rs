@@ -6,6 +6,7 @@
     reason = "a field that a JSON value lacks reads as null"
 )]
 
+pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod roles;
 pub(crate) mod secrets;

@@ -1,5 +1,6 @@
-//! Single bits of a killed host's `outbox.redb` turn over: the host starts and delivers everything, or refuses
-//! in one line and does so after `rulemill outbox repair`.
+//! Bits and bytes of a killed host's `outbox.redb` turn over, a block of it becomes zeros, its tail is cut: the host
+//! starts and delivers everything, or refuses in one line and does so after `rulemill outbox repair`, less what
+//! that named as lost.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,6 +24,10 @@ const HELD: usize = 100;
 const SEED: u64 = 20_261_125;
 /// Nobody listens there.
 const NOWHERE: &str = "127.0.0.1:1";
+/// A sector of a disk.
+const SECTOR: usize = 512;
+/// The first page has its flags and the roots of the last two commits here.
+const HEADER_BYTES: u64 = 320;
 const DELIVERY: Duration = Duration::from_secs(120);
 
 /// What an event is, whatever id it has: a made-up `tcpclean` gets a new one at each start.
@@ -48,19 +53,43 @@ pub(crate) fn single_bits() -> Result<()> {
         "only {} events of an undamaged file",
         truth.len()
     );
-    let mut flips = Flips {
+    let mut draw = Draw {
         random: SEED,
         bytes: fs::metadata(kept.join("outbox.redb"))?.len(),
     };
-    let (sound, damaged) = scale::pick((2, 3), (usize::MAX, usize::MAX));
+    let limits = scale::pick((2, 3), (usize::MAX, usize::MAX));
+    rounds_of(&mut host, &truth, limits, || draw.bit())?;
+    let limits = scale::pick((1, 2), (10, 30));
+    let mut in_header = false;
+    rounds_of(&mut host, &truth, limits, || {
+        in_header = !in_header;
+        draw.byte(in_header)
+    })?;
+    rounds_of(&mut host, &truth, limits, || draw.block())?;
+    // Without the end of the file next to nothing is sound.
+    let limits = scale::pick((0, 2), (10, 30));
+    rounds_of(&mut host, &truth, limits, || draw.tail())
+}
+
+/// Damages the kept file in one way again and again, until so many were sound all the same and so many were not.
+fn rounds_of(
+    host: &mut TestHost,
+    truth: &BTreeSet<Identity>,
+    (sound, damaged): (usize, usize),
+    mut draw: impl FnMut() -> Harm,
+) -> Result<()> {
+    let data = host.data_dir();
+    let kept = host.folder().join("kept");
     let mut left = [sound, damaged];
     let rounds = scale::pick(400, 100);
+    let mut last = None;
     for _ in 0..rounds {
-        let flip = flips.next();
+        let harm = draw();
         fs::remove_dir_all(&data)?;
         copy_folder(&kept, &data)?;
-        turn_bit(&data.join("outbox.redb"), flip)?;
+        harm.on(&data.join("outbox.redb"))?;
         let check = outbox(&data, "check")?;
+        last = Some(harm);
         let Some(kind) = left.get_mut(usize::from(check.code != Some(0))) else {
             continue;
         };
@@ -68,13 +97,12 @@ pub(crate) fn single_bits() -> Result<()> {
             continue;
         }
         *kind -= 1;
-        round(&mut host, &truth, &check)
-            .with_context(|| format!("byte {} bit {}: {}", flip.0, flip.1, check.stdout))?;
+        round(host, truth, &check).with_context(|| format!("{harm:?}: {}", check.stdout))?;
         if left == [0, 0] {
             break;
         }
     }
-    ensure!(left[1] < damaged, "no bit of {rounds} was in use");
+    ensure!(left[1] < damaged, "{rounds} times no harm, last {last:?}");
     Ok(())
 }
 
@@ -179,28 +207,82 @@ fn outbox(data: &Path, command: &str) -> Result<Ran> {
     cli::run(&["outbox", command, "--data-dir", data, "--output", "json"])
 }
 
-struct Flips {
+/// What is done to a file.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Bit { byte: u64, bit: u8 },
+    Byte { byte: u64 },
+    ZeroBlock { begin: u64 },
+    Cut { bytes: u64 },
+}
+
+impl Harm {
+    fn on(self, path: &Path) -> Result<()> {
+        match self {
+            Self::Bit { byte, bit } => turn_bits(path, byte, 1 << bit),
+            Self::Byte { byte } => turn_bits(path, byte, 0xff),
+            Self::ZeroBlock { begin } => {
+                let file = fs::File::options().write(true).open(path)?;
+                Ok(file.write_all_at(&[0; SECTOR], begin)?)
+            }
+            Self::Cut { bytes } => {
+                Ok(fs::File::options().write(true).open(path)?.set_len(bytes)?)
+            }
+        }
+    }
+}
+
+fn turn_bits(path: &Path, byte: u64, mask: u8) -> Result<()> {
+    let file = fs::File::options().read(true).write(true).open(path)?;
+    let mut found = [0];
+    file.read_exact_at(&mut found, byte)?;
+    file.write_all_at(&[found[0] ^ mask], byte)?;
+    Ok(())
+}
+
+/// Harms that look random and are the same each time.
+struct Draw {
     random: u64,
     bytes: u64,
 }
 
-impl Flips {
-    fn next(&mut self) -> (u64, u8) {
+impl Draw {
+    fn next(&mut self) -> u64 {
         self.random = self
             .random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let drawn = self.random >> 20;
-        (drawn / 8 % self.bytes, u8::try_from(drawn % 8).unwrap_or(0))
+        self.random >> 20
     }
-}
 
-fn turn_bit(path: &Path, (byte, bit): (u64, u8)) -> Result<()> {
-    let file = fs::File::options().read(true).write(true).open(path)?;
-    let mut found = [0];
-    file.read_exact_at(&mut found, byte)?;
-    file.write_all_at(&[found[0] ^ (1 << bit)], byte)?;
-    Ok(())
+    fn bit(&mut self) -> Harm {
+        let drawn = self.next();
+        Harm::Bit {
+            byte: drawn / 8 % self.bytes,
+            bit: u8::try_from(drawn % 8).unwrap_or(0),
+        }
+    }
+
+    fn byte(&mut self, in_header: bool) -> Harm {
+        let limit = if in_header { HEADER_BYTES } else { self.bytes };
+        Harm::Byte {
+            byte: self.next() % limit,
+        }
+    }
+
+    fn block(&mut self) -> Harm {
+        let sector = SECTOR as u64;
+        Harm::ZeroBlock {
+            begin: self.next() % (self.bytes / sector) * sector,
+        }
+    }
+
+    /// Up to half of it is cut off.
+    fn tail(&mut self) -> Harm {
+        Harm::Cut {
+            bytes: self.bytes - self.next() % (self.bytes / 2),
+        }
+    }
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use acceptance::admin::{Admin, Reply, status_rule};
 use acceptance::bare_client::BareClient;
+use acceptance::cli;
 use acceptance::eventually::{eventually, let_pass};
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::metrics::{Histogram, Metrics};
@@ -61,6 +62,19 @@ pub(crate) fn each_gets_its_outcome() -> Result<()> {
     oracle::conservation(&admin)?;
     admin.get("/readyz")?.expect(200)?;
     Ok(())
+}
+
+/// A bomb for the compiler kills neither the command that checks it nor the machine that it runs on.
+pub(crate) fn check_refuses_a_bomb() -> Result<()> {
+    let all = hostile_components::all();
+    let named = |name| all.iter().find(|case| case.name == name);
+    let bomb = named("nests-50000-deep").context("no such component")?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("bomb.wasm");
+    std::fs::write(&path, &bomb.bytes)?;
+    let path = path.display().to_string();
+    let checked = cli::run(&["plugin", "check", &path])?.expect(1)?;
+    checked.expect_one_line(bomb.words).map(drop)
 }
 
 /// Clients of the other rule, one after the other, until `stop`; how many there were.

@@ -165,6 +165,11 @@ const CASES: &[Case] = &[
         rollback::by_itself,
     ),
     case(
+        "a_start_after_a_crash_buries_nothing_that_an_earlier_version_maps",
+        NONE,
+        rollback::across_a_crash,
+    ),
+    case(
         "a_rule_is_made_listed_disabled_and_deleted",
         NONE,
         rules::life_of_a_rule,
@@ -331,6 +336,11 @@ const CASES: &[Case] = &[
         hostile::each_gets_its_outcome,
     ),
     case(
+        "plugin_check_refuses_a_bomb_for_the_compiler",
+        NONE,
+        hostile::check_refuses_a_bomb,
+    ),
+    case(
         "the_readme_s_first_plugin_works",
         NONE,
         readme::first_plugin,
@@ -390,6 +400,11 @@ const CASES: &[Case] = &[
         "too_many_dead_letters_pause_the_rule",
         JAVA,
         dead_letters::too_many_pause_the_rule,
+    ),
+    case(
+        "admin_the_audit_log_has_every_change",
+        NONE,
+        admin_access::audit::has_every_change,
     ),
     case(
         "admin_a_viewer_can_change_nothing",

@@ -194,6 +194,36 @@ pub(crate) fn by_itself() -> Result<()> {
     Ok(())
 }
 
+/// The closings that a crash leaves behind are mapped by the version before, although it is loaded only after them.
+pub(crate) fn across_a_crash() -> Result<()> {
+    // Fewer events than it takes to go back, also if those before the crash are repeated.
+    let clients = 2;
+    let (mut host, admin, _) = host_with_rule("crash", "GID_Trap", "TopicTrap")?;
+    let crashing = fixture::hostile(None)?;
+    admin.upload(PLUGIN, &crashing)?.expect(201)?;
+    ensure_version(&admin, "crash", 2)?;
+    let load = Load::hold(host.mqtt()?, "GID_Trap@@@trap-", clients)?;
+    let connects = u64::try_from(clients)?;
+    eventually("delivery of every connect", PATIENCE, || {
+        Ok((admin.events("delivered")? == connects).then_some(()))
+    })?;
+    host.kill()?;
+    // So it takes its time.
+    std::fs::remove_dir_all(host.data_dir().join("compiled-plugins"))?;
+    host.restart()?;
+    drop(load);
+    let admin = host.admin()?;
+    admin.wait_until_delivered(PATIENCE)?;
+    admin.expect_conservation()?;
+    ensure_version(&admin, "crash", 2)?;
+    let (delivered, buried) = (admin.events("delivered")?, admin.events("buried")?);
+    ensure!(
+        delivered == 2 * connects && buried == 0,
+        "{delivered} were delivered and {buried} buried of {connects} connects and their closings"
+    );
+    Ok(())
+}
+
 /// The rule and the plugin say what happened.
 fn told(admin: &Admin) -> Result<()> {
     let rule = rule(admin, "storm")?;

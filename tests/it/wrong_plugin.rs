@@ -43,6 +43,9 @@ pub(crate) fn refused() -> Result<()> {
             "the import is not named: {}",
             reply.text
         );
+        if name == "trap" {
+            expect_panic(&reply.text)?;
+        }
         let file = format!("{name}.wasm");
         std::fs::write(host.folder().join(&file), &component)?;
         let ran = host
@@ -53,6 +56,22 @@ pub(crate) fn refused() -> Result<()> {
             .get(&format!("/v1/plugins/{name}"))?
             .expect(404)
             .context("it was saved")?;
+    }
+    Ok(())
+}
+
+/// A panic is told by its message, its place in the source and the author's functions, not by how Rust ends a program.
+fn expect_panic(text: &str) -> Result<()> {
+    for word in [
+        "panicked at tests/fixtures/hostile/src/lib.rs:",
+        "asked to trap by GID_Canary@@@canary-1",
+        // The function that panics is inlined into it.
+        "at <hostile_plugin::",
+    ] {
+        ensure!(text.contains(word), "no {word:?} in: {text}");
+    }
+    for noise in ["RUST_BACKTRACE", "abort", "panic_fmt"] {
+        ensure!(!text.contains(noise), "{noise:?} in: {text}");
     }
     Ok(())
 }

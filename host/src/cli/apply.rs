@@ -138,6 +138,8 @@ fn lines(plan: &Value) -> Vec<String> {
         let warnings = items(change, "warnings").iter().filter_map(Value::as_str);
         lines.extend(warnings.map(|warning| format!("    warning: {}", printable(warning))));
     }
+    let warnings = items(plan, "warnings").iter().filter_map(Value::as_str);
+    lines.extend(warnings.map(|warning| format!("warning: {}", printable(warning))));
     let unchanged = field(plan, "/unchanged");
     let count = |action: &str| {
         let of_action = changes.iter().filter(|it| field(it, "/action") == action);

@@ -37,7 +37,8 @@ pub(super) enum RuleCommand {
     /// Change parts of a rule while it runs.
     #[command(after_help = "Examples:
   rulemill rule edit devices --plugin cloudevents
-  rulemill rule edit devices --topic OtherTopic --description 'moved'")]
+  rulemill rule edit devices --topic OtherTopic --description 'moved'
+  rulemill rule edit telemetry --type dataInbound --mqtt-topic Commands")]
     Edit(EditArgs),
     /// Let a rule match again.
     #[command(after_help = "Example:
@@ -134,6 +135,9 @@ pub(super) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(super) struct EditArgs {
     rule_id: String,
+    /// Make it a rule of another type. Its RocketMQ end stays; its mapping goes if the new type has none.
+    #[arg(long = "type", value_name = "TYPE", value_parser = RULE_TYPES)]
+    rule_type: Option<String>,
     /// Whose events.
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
@@ -262,6 +266,7 @@ fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(
 fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), Failure> {
     let EditArgs {
         rule_id,
+        rule_type,
         group,
         mqtt_topic,
         topic,
@@ -269,6 +274,9 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
     } = arguments;
     let mut current = api.get_tagged(&path(&rule_id))?;
     let before = current.value.clone();
+    if let Some(rule_type) = rule_type {
+        change_type(&mut current.value, &rule_type);
+    }
     put(
         &mut current.value,
         "/source",
@@ -276,7 +284,7 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
         group.map(Value::from),
     );
     // RocketMQ is the source of an inbound rule.
-    let is_inbound = field(&before, "/type") == "dataInbound";
+    let is_inbound = field(&current.value, "/type") == "dataInbound";
     let (mqtt, rocketmq) = if is_inbound {
         ("/destination", "/source")
     } else {
@@ -305,6 +313,47 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
         current.etag.as_deref(),
     )?;
     show_changed(connection, rule)
+}
+
+/// Makes `rule` one of another type: the RocketMQ end moves to where that type has it, what belongs to the old type goes.
+fn change_type(rule: &mut Value, rule_type: &str) {
+    let before = field(rule, "/type");
+    if before == rule_type {
+        return;
+    }
+    let is_inbound = |rule_type: &str| rule_type == "dataInbound";
+    let end = |is_source: bool| if is_source { "/source" } else { "/destination" };
+    let mut rocketmq = rule.pointer_mut(end(is_inbound(&before))).map(Value::take);
+    let mut mqtt = rule.pointer_mut(end(!is_inbound(&before))).map(Value::take);
+    // Only a destination has it.
+    if is_inbound(rule_type)
+        && let Some(Value::Object(fields)) = &mut rocketmq
+    {
+        fields.remove("ordering");
+    }
+    // Both data types have a parent topic, a status rule has a group.
+    if [before.as_str(), rule_type].contains(&RULE_TYPES[0]) {
+        mqtt = Some(json!({}));
+    }
+    put(rule, "", "type", Some(rule_type.into()));
+    for (is_source, value) in [
+        (is_inbound(rule_type), rocketmq),
+        (!is_inbound(rule_type), mqtt),
+    ] {
+        let name = if is_source { "source" } else { "destination" };
+        put(rule, "", name, value);
+    }
+    let Some(fields) = rule.as_object_mut() else {
+        return;
+    };
+    if rule_type == RULE_TYPES[0] {
+        fields.insert("mapping".to_owned(), json!({}));
+    } else {
+        // Data rules are kept disabled, and say so by themselves.
+        for name in ["mapping", "onActivate", "status"] {
+            fields.remove(name);
+        }
+    }
 }
 
 /// The RocketMQ instance of a command that names none.

@@ -60,7 +60,20 @@ pub(super) fn show(connection: &Connection) -> Result<(), Failure> {
         ("REFUSED", Cell::At("/events/refused")),
         ("REASON", Cell::At("/reason")),
     ];
-    Table::of(&columns, items(&status, "rules")).print()
+    Table::of(&columns, items(&status, "rules")).print()?;
+    let draining = items(&status, "draining");
+    if draining.is_empty() {
+        return Ok(());
+    }
+    print_line("")?;
+    print_line("pending of deleted rules:")?;
+    let columns = [
+        ("RULE", Cell::At("/ruleId")),
+        ("HEALTH", Cell::At("/health")),
+        ("PENDING", Cell::At("/pending")),
+        ("REASON", Cell::At("/reason")),
+    ];
+    Table::of(&columns, draining).print()
 }
 
 fn counts(status: &Value, names: &[&str]) -> String {

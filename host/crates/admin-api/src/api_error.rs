@@ -186,6 +186,7 @@ impl From<ControlError> for ApiError {
             ControlErrorKind::Conflict => StatusCode::CONFLICT,
             ControlErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
             ControlErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ControlErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self {
             status,

@@ -15,14 +15,16 @@ use crate::component::read_component;
 use crate::difference::{self, Difference};
 use crate::extract::{By, Query, parse_json, read_body};
 use crate::groups::parse_group_id;
-use crate::guard::NothingChanged;
+use crate::guard::{ChangedThings, NothingChanged};
 use crate::openapi::words;
-use crate::rule_in::RuleIn;
+use crate::rule_in::{RuleIn, rule_from_value};
 use crate::rule_out::RuleBody;
 use crate::server::Served;
 
 /// 100,000 groups and some hundred rules with large configurations.
 const APPLY_BYTES_MAX: usize = 16 << 20;
+/// Groups of one apply that the audit log names; of more it has the number.
+const NOTED_GROUPS_MAX: usize = 100;
 
 /// What is to be true.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -84,6 +86,8 @@ pub(crate) struct ApplyOut {
     changes: Vec<ChangeOut>,
     /// Declared things that were as declared.
     unchanged: usize,
+    /// What should be known of those.
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -111,6 +115,7 @@ impl From<ApplyPlan> for ApplyOut {
                 .map(|(change, warnings)| ChangeOut::of(change, warnings))
                 .collect(),
             unchanged: plan.unchanged,
+            warnings: plan.warnings,
         }
     }
 }
@@ -214,9 +219,7 @@ fn subject(rule: &Value, place: usize) -> String {
 }
 
 fn read_rule(value: Value) -> Result<DeclaredRule, ApiError> {
-    let rule: RuleIn = serde_json::from_value(value)
-        .map_err(|error| ApiError::of(ControlCode::InvalidRule, error.to_string()))?;
-    let checked = rule.check(None)?;
+    let checked = rule_from_value(value)?.check(None)?;
     Ok(DeclaredRule {
         draft: checked.draft,
         warnings: checked.warnings,
@@ -298,7 +301,14 @@ pub(crate) async fn apply(
     Query(query): Query<ApplyQuery>,
     By(by): By,
     request: Request,
-) -> Result<(Option<Extension<NothingChanged>>, Json<ApplyOut>), ApiError> {
+) -> Result<
+    (
+        Option<Extension<NothingChanged>>,
+        Extension<ChangedThings>,
+        Json<ApplyOut>,
+    ),
+    ApiError,
+> {
     let too_large = || {
         ApiError::payload_too_large(format!(
             "the configuration has more than {APPLY_BYTES_MAX} bytes, the most that one may have; apply it in parts"
@@ -312,7 +322,31 @@ pub(crate) async fn apply(
     let plan = served.control.apply(declaration, is_dry_run, &by).await?;
     let is_noted = !is_dry_run && !plan.changes.is_empty();
     let note = (!is_noted).then_some(Extension(NothingChanged));
-    Ok((note, Json(plan.into())))
+    let things = Extension(ChangedThings(noted(&plan.changes)));
+    Ok((note, things, Json(plan.into())))
+}
+
+/// The changes as the audit log names them.
+fn noted(changes: &[(PlannedChange, Vec<String>)]) -> Vec<String> {
+    let is_group = |change: &PlannedChange| matches!(change, PlannedChange::Group(_));
+    let groups = changes
+        .iter()
+        .filter(|(change, _)| is_group(change))
+        .count();
+    let more = groups.saturating_sub(NOTED_GROUPS_MAX);
+    let mut left = NOTED_GROUPS_MAX;
+    let mut things = Vec::new();
+    for (change, _) in changes {
+        if is_group(change) {
+            if left == 0 {
+                continue;
+            }
+            left -= 1;
+        }
+        things.push(name_of(change));
+    }
+    things.extend((more > 0).then(|| format!("create {more} more groups")));
+    things
 }
 
 /// The present configuration; an apply of it changes nothing.

@@ -118,7 +118,9 @@ async fn answer(
         Err(failure) => return Err(failure),
     };
     let done = action::carry_out(served, &call).await?;
-    if action::changes(call.action()) {
+    // The answer of an action that found nothing to do is a success of HTTP all the same.
+    let is_done = done.get("Success") != Some(&Value::Bool(false));
+    if is_done && action::changes(call.action()) {
         let entry = NewAuditEntry {
             actor: Actor::access_key(&key),
             peer: peer.0.to_string(),

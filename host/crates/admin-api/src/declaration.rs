@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::strict_json;
+
 /// A larger file is no declaration, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Files of one folder.
@@ -150,7 +152,7 @@ fn read_file(path: &Path, declared: &mut DeclaredFiles) -> Result<(), ReadDeclar
     } else {
         from_toml(&text).map_err(wrong)?
     };
-    let file: FileIn = serde_json::from_value(value).map_err(|error| {
+    let file: FileIn = strict_json::from_value(&value).map_err(|error| {
         wrong(format!(
             "{error}; a file has [[group]], [[plugin]] and [[rule]]"
         ))

@@ -129,6 +129,8 @@ errors! {
         "See the message and the host's log; it is not the component's fault.";
     "canary_failed" 422: "The component failed on the events that every version is tried with, or on its own tests.",
         "Correct it; `rulemill plugin test` shows the same.";
+    "host_busy" 503: "The host had too little time or memory to try the component out; that says nothing of the component.",
+        "Try again later. If it stays: give the machine less to do, or raise `plugins.memory-total`.";
     "plugin_config_refused" 422: "The plugin does not take the rule's `mapping.config`.",
         "Correct the configuration; the message is the plugin's own.";
 
@@ -264,6 +266,7 @@ mod tests {
             ControlErrorKind::Conflict => StatusCode::CONFLICT,
             ControlErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
             ControlErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ControlErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

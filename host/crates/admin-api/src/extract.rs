@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api_error::ApiError;
+use crate::strict_json;
 
 /// A rule with a large configuration takes a hundredth of it.
 pub(crate) const JSON_BYTES_MAX: usize = 1024 * 1024;
@@ -49,18 +50,19 @@ pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiErro
 }
 
 /// A whole number may be written `3.0`: in JSON that is the same, and some writers know floats only.
-pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes).or_else(|error| {
-        // Tried only where it may help, so that the error keeps its line and column.
-        let again = serde_json::from_slice::<Value>(bytes).ok();
-        let whole = again.and_then(|mut value| make_whole(&mut value).then_some(value));
-        let read = whole.and_then(|value| serde_json::from_value(value).ok());
-        read.ok_or(error)
-    })
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    // First as it stands, so that an error has its line and column.
+    let read = serde_json::from_slice::<T>(bytes);
+    let mut value = serde_json::from_slice::<Value>(bytes)?;
+    match read {
+        Ok(_) => strict_json::from_value(&value),
+        Err(error) if make_whole(&mut value) => strict_json::from_value(&value).or(Err(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Turns floats without a fraction into integers; returns whether there were any.
-fn make_whole(value: &mut Value) -> bool {
+pub(crate) fn make_whole(value: &mut Value) -> bool {
     match value {
         Value::Number(number) if number.is_f64() => {
             let whole = number.as_f64().filter(|it| it.fract() == 0.0);

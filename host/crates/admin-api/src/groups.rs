@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use domain::GroupId;
 use pipeline::control::{ControlCode, GroupView};
 use serde::{Deserialize, Serialize};
@@ -70,18 +70,19 @@ pub(crate) async fn list(
     post, path = "/v1/groups", tag = "Groups", operation_id = "createGroup",
     summary = "Creates a group",
     request_body(content = GroupIn),
-    responses((status = 201, description = "The group", body = GroupOut)),
+    responses((status = 201, description = "The group", body = GroupOut, headers(("Location" = String, description = "Where it is")))),
     extensions(("x-errors" = json!(["invalid_group_id", "group_exists"]))),
 )]
 pub(crate) async fn create(
     State(served): State<Served>,
     JsonBody(body): JsonBody<GroupIn>,
-) -> Result<(StatusCode, Json<GroupOut>), ApiError> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<GroupOut>), ApiError> {
     let view = served
         .control
         .create_group(parse_group_id(&body.group_id)?)
         .await?;
-    Ok((StatusCode::CREATED, Json(view.into())))
+    let location = [(header::LOCATION, format!("/v1/groups/{}", view.group_id))];
+    Ok((StatusCode::CREATED, location, Json(view.into())))
 }
 
 #[utoipa::path(

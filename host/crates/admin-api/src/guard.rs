@@ -58,13 +58,17 @@ impl Asked {
     }
 
     fn is_change(&self) -> bool {
-        permission::is_change(&self.method, &self.path, &self.query)
+        permission::is_change(&self.method, &self.path)
     }
 }
 
 /// In the extensions of an answer to a request that could have changed something and did not: it is not noted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NothingChanged;
+
+/// In the extensions of an answer to a request that changed several things: each is noted, too.
+#[derive(Clone, Debug)]
+pub(crate) struct ChangedThings(pub(crate) Vec<String>);
 
 /// In the extensions of a failed answer that has a body of another shape, which stays as it is.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +98,8 @@ pub(crate) async fn guard(
 ) -> Response {
     let asked = Asked::new(&request, peer);
     let response = match guard.check(request.headers(), &asked) {
+        // It may be one of the compatible actions, which notes itself.
+        Ok(None) if asked.path == "/" => guard.to_its_end(next.run(request)).await,
         Ok(None) => next.run(request).await,
         Ok(Some(visitor)) => {
             request.extensions_mut().insert(visitor.actor.clone());
@@ -238,11 +244,25 @@ impl Guard {
             };
             if let Some(outcome) = outcome {
                 let entry = entry(&asked, &visitor, outcome, response.headers());
-                doors.access.note(entry).await;
+                let things = response.extensions().get::<ChangedThings>();
+                let things = things.map_or_else(Vec::new, |ChangedThings(things)| things.clone());
+                let of_thing = |resource| NewAuditEntry {
+                    resource,
+                    ..entry.clone()
+                };
+                let more: Vec<_> = things.into_iter().map(of_thing).collect();
+                for entry in std::iter::once(entry).chain(more) {
+                    doors.access.note(entry).await;
+                }
             }
             response
         };
-        match self.changes.spawn(change).await {
+        self.to_its_end(change).await
+    }
+
+    /// Goes on when whoever asked for it goes away.
+    async fn to_its_end(&self, work: impl Future<Output = Response> + Send + 'static) -> Response {
+        match self.changes.spawn(work).await {
             Ok(response) => response,
             Err(error) => {
                 ApiError::internal(format!("the request broke off: {error}")).into_response()

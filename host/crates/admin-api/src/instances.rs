@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use domain::{InstanceId, InstanceServers, MessageSender, ServerState, TopicName};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::api_error::ApiError;
 use crate::extract::{JsonBody, Path, Query};
+use crate::guard::ChangedThings;
 use crate::openapi::words;
 use crate::page::{Page, PageQuery};
 use crate::server::Served;
@@ -262,7 +263,7 @@ pub(crate) async fn create_topic(
     State(served): State<Served>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Topic>,
-) -> Result<(StatusCode, Json<Topic>), ApiError> {
+) -> Result<(StatusCode, Extension<ChangedThings>, Json<Topic>), ApiError> {
     let (id, _) = find_sender(&served, &id)?;
     let topic = parse_topic(&body.topic)?;
     if body
@@ -277,5 +278,7 @@ pub(crate) async fn create_topic(
         .control
         .create_topic(&id, &topic, body.queues)
         .await?;
-    Ok((StatusCode::CREATED, Json(body)))
+    // It has no address of its own.
+    let things = ChangedThings(vec![format!("create topic {topic} of {id}")]);
+    Ok((StatusCode::CREATED, Extension(things), Json(body)))
 }

@@ -39,6 +39,7 @@ mod secret_body;
 mod server;
 mod sign_in;
 mod status;
+mod strict_json;
 mod tls;
 mod token;
 mod tokens;

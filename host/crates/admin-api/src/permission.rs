@@ -39,14 +39,21 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
 }
 
 /// Whether the request changes something if it succeeds.
-pub(crate) fn is_change(method: &Method, path: &str, query: &str) -> bool {
-    let is_question = path == "/v1/clients:query"
-        // What is staged does nothing until it is applied.
-        || path == "/v1/components"
-        || (path.starts_with("/v1/rules/") && path.ends_with("/test"))
-        || (path.starts_with("/v1/rocketmq-instances/") && path.ends_with("/probe"))
-        || query.split('&').any(|pair| pair == "dryRun=true");
+pub(crate) fn is_change(method: &Method, path: &str) -> bool {
+    let is_question = *method == Method::POST
+        && (path == "/v1/clients:query"
+            // What is staged does nothing until it is applied.
+            || path == "/v1/components"
+            || is_of_one(path, "/v1/rules/", "/test")
+            || is_of_one(path, "/v1/rocketmq-instances/", "/probe"));
     !is_safe(method) && !is_question && path != SIGN_IN
+}
+
+/// Whether `path` is `ending` of one thing of a collection; the thing itself may have that name.
+fn is_of_one(path: &str, collection: &str, ending: &str) -> bool {
+    path.strip_prefix(collection)
+        .and_then(|rest| rest.strip_suffix(ending))
+        .is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// The resource as the audit log shows it.
@@ -94,18 +101,20 @@ mod tests {
 
     #[test]
     fn questions_are_no_changes() {
-        for (method, path, query, expected) in [
-            (Method::POST, "/v1/rules", "", true),
-            (Method::POST, "/v1/rules/test", "", false),
-            (Method::POST, "/v1/rules/a/test", "", false),
-            (Method::POST, "/v1/rules/a/enable", "", true),
-            (Method::POST, "/v1/rocketmq-instances/a/probe", "", false),
-            (Method::POST, "/v1/clients:query", "", false),
-            (Method::POST, "/v1/apply", "prune=true", true),
-            (Method::POST, "/v1/apply", "prune=true&dryRun=true", false),
-            (Method::GET, "/v1/rules", "", false),
+        for (method, path, expected) in [
+            (Method::POST, "/v1/rules", true),
+            (Method::PUT, "/v1/rules/test", true),
+            (Method::DELETE, "/v1/rules/test", true),
+            (Method::POST, "/v1/rules/test/enable", true),
+            (Method::POST, "/v1/rules/test/test", false),
+            (Method::POST, "/v1/rules/a/test", false),
+            (Method::POST, "/v1/rules/a/enable", true),
+            (Method::POST, "/v1/rocketmq-instances/a/probe", false),
+            (Method::POST, "/v1/clients:query", false),
+            (Method::POST, "/v1/apply", true),
+            (Method::GET, "/v1/rules", false),
         ] {
-            assert_eq!(is_change(&method, path, query), expected, "{path}?{query}");
+            assert_eq!(is_change(&method, path), expected, "{method} {path}");
         }
     }
 

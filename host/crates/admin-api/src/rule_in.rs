@@ -14,11 +14,13 @@ use domain::{
 use pipeline::control::{ControlCode, data_rule_held};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use self::mapping::MappingIn;
 use crate::api_error::ApiError;
-use crate::extract::read_json;
+use crate::extract::make_whole;
 use crate::openapi::words;
+use crate::strict_json;
 
 /// Longer rule ids are cut to it, as ApsaraMQ for MQTT does.
 const RULE_ID_CHARS_MAX: usize = 64;
@@ -137,14 +139,25 @@ pub(crate) fn parse_rule_id(text: &str) -> Result<(RuleId, Option<String>), ApiE
 
 /// Parses a body. Broken JSON is `invalid_json`; JSON that is no rule is `invalid_rule`.
 pub(crate) fn parse_rule(bytes: &[u8]) -> Result<RuleIn, ApiError> {
-    read_json(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => invalid(error.to_string()),
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => {
-            ApiError::invalid_json(format!("the body is not JSON: {error}"))
+    let value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::invalid_json(format!("the body is not JSON: {error}")))?;
+    rule_from_value(value)
+}
+
+/// Reads a rule, with the same words for whichever way it came.
+pub(crate) fn rule_from_value(mut value: Value) -> Result<RuleIn, ApiError> {
+    let read = strict_json::from_value(&value);
+    let read = read.or_else(|error| {
+        // The plugin's configuration is its own: there, 1.0 may mean something else than 1.
+        let config = value.pointer_mut("/mapping/config").map(Value::take);
+        let is_other = make_whole(&mut value);
+        if let Some(place) = value.pointer_mut("/mapping/config") {
+            *place = config.unwrap_or_default();
         }
-    })
+        let again = is_other.then(|| strict_json::from_value(&value).ok());
+        again.flatten().ok_or(error)
+    });
+    read.map_err(|error| invalid(error.to_string()))
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {

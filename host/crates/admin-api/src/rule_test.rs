@@ -22,6 +22,7 @@ use crate::openapi::words;
 use crate::page::{Page, PageQuery};
 use crate::rule_in::parse_rule_id;
 use crate::server::Served;
+use crate::strict_json;
 
 /// An event with what became of it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -214,7 +215,7 @@ impl TestIn {
             attributes.remove("instance");
         }
         let event: EventIn =
-            serde_json::from_value(event).map_err(|error| wrong(format!("event: {error}")))?;
+            strict_json::from_value(&event).map_err(|error| wrong(format!("event: {error}")))?;
         let event = event
             .read()
             .map_err(|error| wrong(format!("event.{}", ErrorChain(&error))))?;

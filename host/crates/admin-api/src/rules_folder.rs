@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_error::ApiError;
 use crate::apply::ApplyIn;
 use crate::declaration::{DeclaredComponent, read_declarations};
+use crate::strict_json;
 
 /// Well below what a person notices, and nothing for a disk.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -145,7 +146,7 @@ impl RulesFolder {
             // A RocketMQ that is away when the host starts must not keep its rules away.
             "force": true,
         });
-        let body: ApplyIn = serde_json::from_value(body).map_err(|error| error.to_string())?;
+        let body: ApplyIn = strict_json::from_value(&body).map_err(|error| error.to_string())?;
         let declaration = body
             .declaration(ApplyScope::Folder, |place| files.get(place).cloned())
             .map_err(|error| told(&error))?;

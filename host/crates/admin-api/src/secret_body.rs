@@ -24,6 +24,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretBody<T> {
             ))
         };
         let bytes = Zeroizing::new(read_body(request, BYTES_MAX, too_large).await?);
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(ApiError::invalid_json(
+                "the body is not as expected: an array stands where an object belongs".to_owned(),
+            ));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let problem = match error.classify() {
                 Category::Eof => "it ends too early",

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use pipeline::control::{EventCounts, OutboxView, PluginFolderView, RuleStatus};
+use pipeline::control::{DrainingStatus, EventCounts, OutboxView, PluginFolderView, RuleStatus};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -26,6 +26,8 @@ pub(crate) struct StatusOut {
     events: EventsOut,
     outbox: OutboxOut,
     rules: Vec<RuleStatusOut>,
+    /// What is pending of deleted rules; with that of `rules`, all that is pending.
+    draining: Vec<DrainingOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin_folder: Option<PluginFolderOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +129,22 @@ struct RuleStatusOut {
     pending_bytes: u64,
 }
 
+/// Pending events of a rule that is no more.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DrainingStatus)]
+struct DrainingOut {
+    /// None: of rules that `meta.redb` does not know, since it is older than the outbox.
+    rule_id: Option<String>,
+    #[schema(value_type = words::HealthWord)]
+    health: &'static str,
+    /// Why they are not delivered, if they are not.
+    reason: Option<String>,
+    /// Events.
+    pending: u64,
+    pending_bytes: u64,
+}
+
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EventCounts)]
@@ -178,6 +196,18 @@ impl From<RuleStatus> for RuleStatusOut {
     }
 }
 
+impl From<DrainingStatus> for DrainingOut {
+    fn from(status: DrainingStatus) -> Self {
+        Self {
+            rule_id: status.rule_id.map(|rule_id| rule_id.to_string()),
+            health: status.health.as_str(),
+            reason: status.reason,
+            pending: status.pending,
+            pending_bytes: status.pending_bytes,
+        }
+    }
+}
+
 #[utoipa::path(
     get, path = "/v1/status", tag = "Host", operation_id = "showStatus",
     summary = "The host at a glance",
@@ -193,6 +223,7 @@ pub(crate) async fn show(State(served): State<Served>) -> Json<StatusOut> {
         events: status.events.into(),
         outbox: status.outbox.into(),
         rules: status.rules.into_iter().map(RuleStatusOut::from).collect(),
+        draining: status.draining.into_iter().map(DrainingOut::from).collect(),
         plugin_folder: served.control.plugin_folder().as_deref().map(Into::into),
         rules_folder: served.rules_folder.as_ref().map(|state| {
             let state = state.lock();
@@ -224,7 +255,7 @@ struct ReadinessOut {
     ready: bool,
     /// Why it takes none.
     reason: Option<String>,
-    /// Rules that do not work as they should.
+    /// Rules that do not work as they should, and deleted ones whose events are not delivered.
     degraded: Vec<DegradedOut>,
 }
 
@@ -234,8 +265,8 @@ struct ReadinessOut {
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what is put together by hand")]
 struct DegradedOut {
-    #[schema(value_type = words::RuleIdText)]
-    rule_id: String,
+    /// None: of rules that `meta.redb` does not know.
+    rule_id: Option<String>,
     #[schema(value_type = words::HealthWord)]
     health: String,
     reason: Option<String>,
@@ -257,7 +288,8 @@ pub(crate) async fn ready(State(served): State<Served>) -> Result<Json<Value>, A
         .degraded
         .into_iter()
         .map(|(rule_id, health, reason)| {
-            json!({ "ruleId": rule_id.to_string(), "health": health.as_str(), "reason": reason })
+            let rule_id = rule_id.map(|rule_id| rule_id.to_string());
+            json!({ "ruleId": rule_id, "health": health.as_str(), "reason": reason })
         })
         .collect();
     let reason = (served.probes.not_ready)().or(readiness.not_ready);

@@ -42,11 +42,13 @@ pub(crate) struct ClockWatch {
 }
 
 impl ClockWatch {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// `steps` are what [`ClockWatch::steps_forward`] gave before a restart.
+    pub(crate) fn new(clock: Arc<dyn Clock>, mut steps: Vec<(u64, u64)>) -> Self {
+        steps.truncate(STEPS_MAX);
         let state = State {
             wall_ms: clock.now_ms(),
             at: Instant::now(),
-            steps: Vec::new(),
+            steps,
             untold: Vec::new(),
         };
         Self {
@@ -64,6 +66,11 @@ impl ClockWatch {
         let mut state = self.state.lock();
         state.look(self.clock.now_ms(), now);
         std::mem::take(&mut state.untold)
+    }
+
+    /// Where each step forward ended, UNIX milliseconds, and its size, milliseconds. To be kept: events outlive a restart.
+    pub(crate) fn steps_forward(&self) -> Vec<(u64, u64)> {
+        self.state.lock().steps.clone()
     }
 
     /// Events that entered before this, UNIX milliseconds, are older than `age`.

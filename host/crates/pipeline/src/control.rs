@@ -5,6 +5,7 @@
 
 mod access;
 mod apply;
+mod change;
 mod checking;
 mod clearing;
 mod dead_letters;
@@ -43,8 +44,8 @@ pub use crate::live::{LiveEvent, LiveEvents};
 pub use crate::plugin_folder::{FolderOutcome, FolderProblemView, PluginFolderView};
 pub use crate::samples::{SAMPLES_MAX, Sample, SampleOutcome, SampledMessage};
 pub use crate::view::{
-    EventCounts, GroupView, MapperView, OutboxView, PipelineStatus, PluginVersionView, Readiness,
-    RuleState, RuleStatus, RuleView,
+    DrainingStatus, EventCounts, GroupView, MapperView, OutboxView, PipelineStatus,
+    PluginVersionView, Readiness, RuleState, RuleStatus, RuleView,
 };
 pub use apply::{
     ApplyError, ApplyPlan, ApplyProblem, ApplyScope, Declaration, DeclaredRule, PlannedChange,
@@ -56,7 +57,7 @@ pub use plugin_versions::RuleActivation;
 pub use probing::{ProbeStep, ProbeStepName, TopicProbe};
 pub use rolling_back::{KeptRule, PluginRollback, RolledBackRule};
 pub use rules::{EditTerms, PendingEvents, data_rule_held};
-pub(crate) use status::Baseline;
+pub(crate) use status::{Baseline, UNKNOWN_REMEDY};
 pub use store::{AccessKeyUse, AuditOutcome};
 pub use store::{
     Activation, ActivationOutcome, Burial, ChangeKind, DeadLetter, DeadLetterFilter,
@@ -202,7 +203,7 @@ impl Control {
         let predecessors = intent
             .incarnations
             .values()
-            .filter(|it| it.rule_id == record.rule_id && it.id < record.id)
+            .filter(|it| it.id < record.id && is_ahead(it, record))
             .map(|it| it.id)
             .collect();
         self.couriers.start(&Arc::new(CourierContext {
@@ -232,4 +233,12 @@ impl Control {
             faults_in_a_row: AtomicU32::new(0),
         }));
     }
+}
+
+/// Whether the events of `earlier`, the older one, go before those of `record`: it is the same rule before an edit, or
+/// another rule that sent the same clients' events to the same topic.
+pub(crate) fn is_ahead(earlier: &IncarnationRecord, record: &IncarnationRecord) -> bool {
+    let is_same_way =
+        earlier.group_id == record.group_id && earlier.destination == record.destination;
+    earlier.rule_id == record.rule_id || is_same_way
 }

@@ -45,6 +45,8 @@ pub enum ControlErrorKind {
     Stale,
     /// The host failed: 500.
     Internal,
+    /// The host has too much to do now: 503.
+    Busy,
 }
 
 codes! {
@@ -106,6 +108,8 @@ codes! {
     CompilerFailed = "compiler_failed", Internal;
     /// It failed when it was tried.
     CanaryFailed = "canary_failed", Invalid;
+    /// The host had too little time or memory to try it.
+    HostBusy = "host_busy", Busy;
     /// The plugin's `init` refused the rule's configuration.
     ConfigRefused = "plugin_config_refused", Invalid;
     /// The group does not exist and is not to be created.
@@ -183,6 +187,13 @@ pub struct ControlError {
     pub code: ControlCode,
     /// For people: what is wrong, where, and what would be right.
     pub message: String,
+}
+
+impl ControlErrorKind {
+    /// Whether the same request may well be carried out later.
+    pub(crate) fn may_pass(self) -> bool {
+        matches!(self, Self::Internal | Self::Busy)
+    }
 }
 
 impl ControlError {

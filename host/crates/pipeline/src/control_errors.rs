@@ -7,6 +7,8 @@ use crate::control_error::{ControlCode, ControlError};
 
 /// Of what a plugin says.
 const MESSAGE_CHARS_MAX: usize = 3000;
+const TRY_LATER: &str =
+    "the host is too busy to say whether that is the plugin's fault, try again later";
 const CORRECT_CASE: &str = "correct the plugin or the case, see `rulemill plugin test`";
 
 pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> ControlError {
@@ -48,17 +50,19 @@ pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
 }
 
 pub(crate) fn own_case(plugin: &PluginName, error: &FailedCase) -> ControlError {
-    let text = one_line(&error.to_string());
-    ControlError::new(
-        ControlCode::CanaryFailed,
-        format!("plugin {plugin}: {text}; {CORRECT_CASE}"),
-    )
+    let staged = staged_case(error);
+    ControlError::new(staged.code, format!("plugin {plugin}: {}", staged.message))
 }
 
 /// The same of a component that has no name yet.
 pub(crate) fn staged_case(error: &FailedCase) -> ControlError {
     let text = one_line(&error.to_string());
-    ControlError::new(ControlCode::CanaryFailed, format!("{text}; {CORRECT_CASE}"))
+    let (code, remedy) = if error.is_host_busy {
+        (ControlCode::HostBusy, TRY_LATER)
+    } else {
+        (ControlCode::CanaryFailed, CORRECT_CASE)
+    };
+    ControlError::new(code, format!("{text}; {remedy}"))
 }
 
 pub(crate) fn prepare(plugin: &PluginName, error: &PrepareMapperError) -> ControlError {
@@ -67,6 +71,7 @@ pub(crate) fn prepare(plugin: &PluginName, error: &PrepareMapperError) -> Contro
         PrepareMapperError::ConfigRefused { .. } => ControlCode::ConfigRefused,
         PrepareMapperError::LimitTooHigh { .. } => ControlCode::InvalidRule,
         PrepareMapperError::CanaryFailed { .. } => ControlCode::CanaryFailed,
+        PrepareMapperError::HostBusy { .. } => ControlCode::HostBusy,
     };
     ControlError::new(code, format!("plugin {plugin}: {chain}"))
 }

@@ -36,6 +36,16 @@ impl Health {
             Self::Draining => "draining",
         }
     }
+
+    /// The worse, the larger; 0 for what is well.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            Self::Faulted => 3,
+            Self::Paused => 2,
+            Self::Retrying => 1,
+            Self::Running | Self::Disabled | Self::Draining => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -87,17 +97,11 @@ impl HealthCell {
     /// The worst problem, if there is one, and since when the state is what it is.
     pub(crate) fn worst(&self) -> (Option<(Health, String)>, u64) {
         let state = self.state.lock();
-        let rank = |health: Health| match health {
-            Health::Faulted => 3,
-            Health::Paused => 2,
-            Health::Retrying => 1,
-            Health::Running | Health::Disabled | Health::Draining => 0,
-        };
         (
             state
                 .problems
                 .values()
-                .max_by_key(|(health, _)| rank(*health))
+                .max_by_key(|(health, _)| health.rank())
                 .cloned(),
             state.since_ms,
         )

@@ -8,14 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::IncarnationId;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backoff::Backoff;
+use crate::clock_steps;
 use crate::clock_watch::Step;
 use crate::control::Control;
 
 /// Often enough for a step of the clock and the end of an outage to be told while they matter.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How often at least it is tried to load what the host was too busy for: each try costs it some of what it lacks.
+const AWAITED_EVERY: Duration = Duration::from_secs(30);
 
 /// Starts both tasks; they end with `shutdown`.
 pub(crate) fn start(tasks: &TaskTracker, control: &Arc<Control>, shutdown: &CancellationToken) {
@@ -38,13 +43,17 @@ pub(crate) fn start(tasks: &TaskTracker, control: &Arc<Control>, shutdown: &Canc
 async fn watch(control: &Control) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        watch_clock(control);
+        watch_clock(control).await;
         control.review_refusals();
     }
 }
 
-fn watch_clock(control: &Control) {
-    for step in control.clock_watch.steps() {
+async fn watch_clock(control: &Control) {
+    let steps = control.clock_watch.steps();
+    if steps.iter().any(|step| matches!(step, Step::Forward(_))) {
+        clock_steps::keep(control).await;
+    }
+    for step in steps {
         let (direction, step_ms) = match step {
             Step::Forward(step_ms) => ("forward", step_ms),
             Step::Back(step_ms) => ("back", step_ms),
@@ -60,9 +69,17 @@ fn watch_clock(control: &Control) {
 
 async fn clear(control: &Control) {
     let mut idle = BTreeSet::new();
-    control.make_earlier_ready().await;
+    control.load_awaited().await;
+    let mut pause = Backoff::new(INTERVAL, AWAITED_EVERY);
+    let mut again_at = Instant::now() + pause.next();
     loop {
         tokio::time::sleep(INTERVAL).await;
+        if !control.is_awaiting() {
+            pause.reset();
+        } else if again_at <= Instant::now() {
+            control.load_awaited().await;
+            again_at = Instant::now() + pause.next();
+        }
         control.expire_old().await;
         control.note_proven().await;
         // Logged where it fails; the next round tries again.

@@ -6,6 +6,7 @@
 pub mod control;
 
 mod backoff;
+mod clock_steps;
 mod clock_watch;
 mod components;
 mod config;

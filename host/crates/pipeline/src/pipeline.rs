@@ -6,15 +6,19 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::{Clock, ErrorChain, GroupId};
 use plugin_runtime::{PluginRuntime, StartRuntimeError};
-use store::{MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig, RecoveredOutbox};
+use store::{
+    MetaStore, OpenOutboxError, OpenStoreError, Outbox, OutboxConfig, RecoveredOutbox,
+    WriteMetaError,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock_steps;
 use crate::clock_watch::ClockWatch;
 use crate::components::StagedComponents;
 use crate::config::{OutboxLimits, PipelineConfig};
-use crate::control::{AccessControl, Baseline, Control};
+use crate::control::{AccessControl, Baseline, Control, UNKNOWN_REMEDY};
 use crate::control_error::ControlError;
 use crate::control_errors;
 use crate::couriers::Couriers;
@@ -87,13 +91,17 @@ impl Pipeline {
         let recorder = opened.recorder(&rule_set, &groups);
         let intent = Intent::read(&meta)
             .map_err(|error| OpenPipelineError::Load(control_errors::store(&error)))?;
+        skip_used(&meta, &intent, &opened.outbox).map_err(OpenPipelineError::Load)?;
         let access = open_access(&config, &meta, &clock).map_err(OpenPipelineError::Load)?;
         let samples = Arc::new(Samples::default());
         let (rollbacks, rollback_requests) = mpsc::channel(rollback::REQUESTS_MAX);
         let control = Arc::new(Control {
             baseline: Baseline::new(&intent, &opened.outbox.all_counts()),
             outbox_limits: opened.limits,
-            clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
+            clock_watch: Arc::new(ClockWatch::new(
+                Arc::clone(&clock),
+                clock_steps::kept(&meta),
+            )),
             reloader: Arc::new(Reloader::new(
                 Arc::clone(&meta),
                 Arc::clone(&runtime),
@@ -241,6 +249,35 @@ fn outbox_config(config: &PipelineConfig) -> OutboxConfig {
         uncommitted_events_max: config.uncommitted_events_max,
         dead_letters_bytes_max: config.dead_letters_bytes_max,
     }
+}
+
+/// Compares the two files, of which one may have been lost or put back from a copy. A number that the outbox
+/// knows is not given again: what it has of that number would go to a new rule's topic.
+fn skip_used(meta: &MetaStore, intent: &Intent, outbox: &Outbox) -> Result<(), ControlError> {
+    let in_outbox = outbox.incarnations().last().copied();
+    let in_meta = intent.incarnations.keys().next_back().copied();
+    let Some(used) = in_outbox.max(in_meta) else {
+        return Ok(());
+    };
+    let is_behind = meta
+        .write(|tx| tx.skip_incarnations(used))
+        .map_err(|error: WriteMetaError| control_errors::store(&error))?;
+    if is_behind {
+        tracing::warn!(
+            used = used.0,
+            "meta.redb is older than outbox.redb: numbers that it would give again are skipped"
+        );
+    }
+    let counts = outbox.all_counts().incarnations.into_iter();
+    let unknown = counts.filter(|(id, it)| it.pending > 0 && !intent.incarnations.contains_key(id));
+    let events: u64 = unknown.map(|(_, counts)| counts.pending).sum();
+    if events > 0 {
+        tracing::error!(
+            events,
+            "events of rules that meta.redb does not know: {UNKNOWN_REMEDY}"
+        );
+    }
+    Ok(())
 }
 
 fn open_access(

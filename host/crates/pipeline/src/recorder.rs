@@ -100,12 +100,14 @@ impl StatusSink for Recorder {
         if !self.groups.admits(group) {
             return Err(RefuseConnectError::UnknownGroup);
         }
-        let incarnation = self.rules.matching(group);
-        if let Some(incarnation) = incarnation {
-            let reserved = self.outbox.reserve(Some(incarnation));
-            reserved.inspect_err(|reason| self.refused(incarnation, group, *reason))?;
-        }
-        Ok(Admission { incarnation })
+        let Some((incarnation, predecessors)) = self.rules.matching(group) else {
+            return Ok(Admission { incarnation: None });
+        };
+        let reserved = self.outbox.reserve_after(incarnation, &predecessors);
+        reserved.inspect_err(|reason| self.refused(incarnation, group, *reason))?;
+        Ok(Admission {
+            incarnation: Some(incarnation),
+        })
     }
 
     fn release(&self, admission: Admission) {

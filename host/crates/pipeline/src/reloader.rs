@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::{
-    Mapped, MappingLimits, OnFault, PluginDigest, PluginName, RuleId, StatusEvent, VersionSelector,
+    IncarnationId, Mapped, MappingLimits, OnFault, PluginDigest, PluginName, RuleId, StatusEvent,
+    VersionSelector,
 };
 use parking_lot::Mutex;
 use plugin_runtime::{CompiledPlugin, Mapper, MapperSpec, PluginRuntime};
@@ -37,6 +38,17 @@ struct MapperKey {
     limits: MappingLimits,
 }
 
+impl MapperKey {
+    fn new(rule_id: Option<&RuleId>, record: &PluginRecord, mapping: &Mapped) -> Self {
+        Self {
+            rule_id: rule_id.cloned(),
+            digest: record.digest,
+            config: mapping.config.clone(),
+            limits: mapping.limits,
+        }
+    }
+}
+
 /// Makes mappers, and keeps those that the present snapshot uses, so that an unrelated change
 /// swaps nothing.
 #[derive(Debug)]
@@ -61,7 +73,7 @@ struct Kept {
 pub(crate) enum Earlier {
     /// They are.
     Ready,
-    /// Not yet: at the start only what is needed for the first event is loaded.
+    /// Not yet, they are awaited: at the start only what is needed for the first event is loaded.
     Later,
 }
 
@@ -81,7 +93,8 @@ impl Reloader {
         }
     }
 
-    /// Compiles bytes that are not stored yet. Blocks for as long as the compiler takes.
+    /// Compiles bytes, unless the present snapshot has them. What is new is the caller's alone, see
+    /// [`Reloader::keep`]. Blocks for as long as the compiler takes.
     pub(crate) fn compile(
         &self,
         digest: PluginDigest,
@@ -99,12 +112,10 @@ impl Reloader {
                 format!("the stored component {digest} is damaged; push the plugin again");
             return Err(ControlError::new(ControlCode::StoreFailed, message));
         }
-        self.compiled.lock().insert(digest, Arc::clone(&compiled));
         Ok(compiled)
     }
 
-    /// Keeps a plugin until the next snapshot: one that is in no snapshot may have been forgotten
-    /// since it was compiled.
+    /// Keeps a plugin until the end of the change under way, and for longer if the snapshot then has it.
     pub(crate) fn keep(&self, plugin: Arc<CompiledPlugin>) {
         let digest = plugin.facts().digest;
         self.compiled.lock().insert(digest, plugin);
@@ -161,12 +172,7 @@ impl Reloader {
         mapping: &Mapped,
         samples: Vec<Arc<StatusEvent>>,
     ) -> Result<LoadedMapper, ControlError> {
-        let key = MapperKey {
-            rule_id: rule_id.cloned(),
-            digest: record.digest,
-            config: mapping.config.clone(),
-            limits: mapping.limits,
-        };
+        let key = MapperKey::new(rule_id, record, mapping);
         let loaded = |kept: Kept| LoadedMapper {
             mapper: kept.mapper,
             track: kept.track,
@@ -176,22 +182,7 @@ impl Reloader {
         if let Some(kept) = self.mappers.lock().get(&key) {
             return Ok(loaded(kept.clone()));
         }
-        let missing = || {
-            let message = format!(
-                "the bytes of plugin {} version {} are not in the store; push them again",
-                record.name, record.version
-            );
-            ControlError::new(ControlCode::StoreFailed, message)
-        };
-        let is_compiled = self.compiled.lock().contains_key(&record.digest);
-        let bytes = if is_compiled {
-            Vec::new()
-        } else {
-            let read = self.meta.plugin_bytes(&record.digest);
-            read.map_err(|error| control_errors::store(&error))?
-                .ok_or_else(missing)?
-        };
-        let compiled = self.compile(record.digest, &bytes)?;
+        let compiled = self.compiled_of(record)?;
         let spec = MapperSpec {
             config: mapping.config.clone(),
             limits: mapping.limits,
@@ -207,14 +198,36 @@ impl Reloader {
         Ok(loaded(kept))
     }
 
+    /// The compiled code of a stored version, or of one that is kept.
+    fn compiled_of(&self, record: &PluginRecord) -> Result<Arc<CompiledPlugin>, ControlError> {
+        if let Some(compiled) = self.compiled.lock().get(&record.digest) {
+            return Ok(Arc::clone(compiled));
+        }
+        let read = self.meta.plugin_bytes(&record.digest);
+        let bytes = read.map_err(|error| control_errors::store(&error))?;
+        let bytes = bytes.ok_or_else(|| {
+            let message = format!(
+                "the bytes of plugin {} version {} are not in the store; push them again",
+                record.name, record.version
+            );
+            ControlError::new(ControlCode::StoreFailed, message)
+        })?;
+        let compiled = self.compile(record.digest, &bytes)?;
+        self.keep(Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
     /// Builds the snapshot of `intent`. Blocks while plugins that are new in it are compiled.
     pub(crate) fn build(&self, intent: &Intent, previous: &RuleSet, earlier: Earlier) -> RuleSet {
         let mut next = RuleSet::default();
+        let mut before: HashMap<&RuleId, Vec<IncarnationId>> = HashMap::new();
+        // In ascending order: what comes first is the predecessor of what comes later.
         for record in intent.incarnations.values() {
             let mut active = self.active(intent, record, previous);
-            if earlier == Earlier::Ready {
-                active.earlier = self.earlier(intent, &active);
-            }
+            let predecessors = before.entry(&record.rule_id).or_default();
+            active.predecessors = Arc::from(predecessors.as_slice());
+            predecessors.push(record.id);
+            self.add_earlier(intent, &mut active, earlier);
             next.incarnations.insert(record.id, Arc::new(active));
         }
         for rule in intent.rules.values().filter(|rule| rule.draft.enabled) {
@@ -246,11 +259,16 @@ impl Reloader {
             .get(&record.rule_id)
             .map_or(record.ordering, |it| it.draft.ordering);
         let resolved = intent.resolved.get(&record.rule_id).copied();
-        let mapper = self
-            .find(intent, &record.rule_id, &mapping, resolved)
-            .map_err(|error| error.message);
+        let mut awaited = Vec::new();
+        let version = intent.version(&record.rule_id, &mapping, resolved);
+        let mapper = version
+            .ok_or_else(|| missing(&mapping))
+            .and_then(|version| {
+                self.ready_or_awaited(&record.rule_id, version, &mapping, &mut awaited)
+            });
+        let mapper = mapper.map_err(|error| error.message);
         let fallback = (mapping.on_fault == OnFault::Default)
-            .then(|| self.built_in(intent, &record.rule_id).ok())
+            .then(|| self.built_in(intent, &record.rule_id, &mut awaited).ok())
             .flatten();
         let before = previous.incarnations.get(&record.id);
         let is_same = before.is_some_and(|before| match (&before.mapper, &mapper) {
@@ -266,31 +284,49 @@ impl Reloader {
             ordering,
             mapper,
             earlier: Vec::new(),
+            awaited,
             fallback,
             generation,
             is_discarding: record.is_discarding,
+            predecessors: Arc::default(),
         }
     }
 
-    fn find(
+    /// As [`Reloader::ready`]; a version that only the host's load keeps away is noted in `awaited`.
+    fn ready_or_awaited(
         &self,
-        intent: &Intent,
         rule_id: &RuleId,
+        record: &PluginRecord,
         mapping: &Mapped,
-        resolved: Option<u32>,
+        awaited: &mut Vec<PluginDigest>,
     ) -> Result<LoadedMapper, ControlError> {
-        let record = intent.version(rule_id, mapping, resolved).ok_or_else(|| {
-            let message = format!(
-                "there is no plugin {} version {}, or it is withdrawn for this rule; push one that works",
-                mapping.plugin, mapping.version
-            );
-            ControlError::new(ControlCode::UnknownPlugin, message)
-        })?;
-        self.ready(rule_id, record, mapping)
+        let loaded = self.ready(rule_id, record, mapping);
+        if matches!(&loaded, Err(error) if error.code == ControlCode::HostBusy) {
+            awaited.push(record.digest);
+        }
+        loaded
     }
 
-    /// The earlier versions that still take the rule's mapping.
-    fn earlier(&self, intent: &Intent, active: &ActiveIncarnation) -> Vec<LoadedMapper> {
+    /// Adds the earlier versions that still take the rule's mapping.
+    fn add_earlier(&self, intent: &Intent, active: &mut ActiveIncarnation, when: Earlier) {
+        let (rule_id, mapping) = (active.rule_id.clone(), active.mapping.clone());
+        for version in self.candidates(intent, active) {
+            match when {
+                Earlier::Later => active.awaited.push(version.digest),
+                Earlier::Ready => {
+                    let loaded = self.usable(&rule_id, version, &mapping, &mut active.awaited);
+                    active.earlier.extend(loaded);
+                }
+            }
+        }
+    }
+
+    /// The earlier versions that may still take the rule's mapping.
+    fn candidates<'a>(
+        &self,
+        intent: &'a Intent,
+        active: &ActiveIncarnation,
+    ) -> Vec<&'a PluginRecord> {
         let (rule_id, mapping) = (&active.rule_id, &active.mapping);
         let Some(record) = intent.generations.get(rule_id) else {
             return Vec::new();
@@ -304,11 +340,12 @@ impl Reloader {
         }
         let versions = intent.plugins.get(&record.plugin);
         let stored = |digest: PluginDigest| versions?.iter().find(|it| it.digest == digest);
+        let unusable = self.unusable.lock();
         let ready = generations::ready(record).into_iter();
         let ready = ready.filter(|it| it.digest != present.digest);
         let records = ready.filter_map(|it| stored(it.digest));
         records
-            .filter_map(|version| self.usable(rule_id, version, mapping))
+            .filter(|version| !unusable.contains(&MapperKey::new(Some(rule_id), version, mapping)))
             .collect()
     }
 
@@ -317,31 +354,32 @@ impl Reloader {
         rule_id: &RuleId,
         record: &PluginRecord,
         mapping: &Mapped,
+        awaited: &mut Vec<PluginDigest>,
     ) -> Option<LoadedMapper> {
-        let key = MapperKey {
-            rule_id: Some(rule_id.clone()),
-            digest: record.digest,
-            config: mapping.config.clone(),
-            limits: mapping.limits,
-        };
-        if self.unusable.lock().contains(&key) {
-            return None;
-        }
-        match self.ready(rule_id, record, mapping) {
-            Ok(loaded) => Some(loaded),
+        let version = record.version;
+        match self.ready_or_awaited(rule_id, record, mapping, awaited) {
+            Ok(loaded) => return Some(loaded),
+            Err(error) if error.code == ControlCode::HostBusy => {
+                tracing::info!(%rule_id, version, error = %error, "an earlier plugin version could not be tried, it is tried again");
+            }
             Err(error) => {
-                tracing::info!(%rule_id, version = record.version, error = %error, "an earlier plugin version does not take the rule's mapping, it cannot stand in");
+                tracing::info!(%rule_id, version, error = %error, "an earlier plugin version does not take the rule's mapping, it cannot stand in");
                 let mut unusable = self.unusable.lock();
                 if unusable.len() >= UNUSABLE_MAX {
                     unusable.clear();
                 }
-                unusable.insert(key);
-                None
+                unusable.insert(MapperKey::new(Some(rule_id), record, mapping));
             }
         }
+        None
     }
 
-    fn built_in(&self, intent: &Intent, rule_id: &RuleId) -> Result<LoadedMapper, ControlError> {
+    fn built_in(
+        &self,
+        intent: &Intent,
+        rule_id: &RuleId,
+        awaited: &mut Vec<PluginDigest>,
+    ) -> Result<LoadedMapper, ControlError> {
         let plugin = PluginName::parse(BUILT_IN_MAPPING).map_err(|error| {
             ControlError::new(ControlCode::InvalidPluginName, error.to_string())
         })?;
@@ -357,13 +395,13 @@ impl Reloader {
             on_fault: OnFault::DeadLetter,
             on_reject: domain::OnReject::DeadLetter,
         };
-        match record {
-            Some(record) => self.ready(rule_id, record, &mapping),
-            None => self.find(intent, rule_id, &mapping, None),
-        }
+        let record = record.or_else(|| intent.version(rule_id, &mapping, None));
+        let record = record.ok_or_else(|| missing(&mapping))?;
+        self.ready_or_awaited(rule_id, record, &mapping, awaited)
     }
 
-    fn forget_unused(&self, next: &RuleSet) {
+    /// Forgets what `next` does not have. While a change is under way, that is also what it has loaded so far.
+    pub(crate) fn forget_unused(&self, next: &RuleSet) {
         let used: Vec<_> = next
             .incarnations
             .values()
@@ -376,8 +414,25 @@ impl Reloader {
         self.mappers
             .lock()
             .retain(|_, kept| used.iter().any(|(_, it)| *it == Arc::as_ptr(&kept.mapper)));
-        self.compiled
-            .lock()
-            .retain(|digest, _| used.iter().any(|(it, _)| it == digest));
+        // What is tried again soon is not compiled again for it.
+        let all = next.incarnations.values();
+        let awaited: HashSet<_> = all.flat_map(|it| it.awaited.iter().copied()).collect();
+        self.compiled.lock().retain(|digest, _| {
+            used.iter().any(|(it, _)| it == digest) || awaited.contains(digest)
+        });
     }
+
+    /// How many plugins and mappers are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        (self.compiled.lock().len(), self.mappers.lock().len())
+    }
+}
+
+fn missing(mapping: &Mapped) -> ControlError {
+    let message = format!(
+        "there is no plugin {} version {}, or it is withdrawn for this rule; push one that works",
+        mapping.plugin, mapping.version
+    );
+    ControlError::new(ControlCode::UnknownPlugin, message)
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::control::{Control, ControlErrorKind};
+use crate::control::Control;
 use crate::track_record::TrackRecord;
 
 /// Requests that wait; a courier that finds no room asks again with its next failure.
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
 async fn carry_out(control: &Control, request: &RollbackRequest) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while let Err(error) = control.roll_back_failing(request).await {
-        if error.code.kind() != ControlErrorKind::Internal {
+        if !error.code.kind().may_pass() {
             // The rule or its plugin was changed meanwhile, so that there is no way back any more.
             tracing::warn!(rule_id = %request.rule_id, error = %ErrorChain(&error), "rule was not rolled back");
             return;

@@ -33,12 +33,18 @@ pub(crate) struct ActiveIncarnation {
     /// Earlier generations, kept ready: they are asked before an event counts as one that no version
     /// can map. Two at most.
     pub(crate) earlier: Vec<LoadedMapper>,
+    /// Versions that should be loaded and are not yet: at the start the earlier ones, later those that the host was too
+    /// busy to try. A later snapshot has them, so until then no fault is a reason to give an event up.
+    pub(crate) awaited: Vec<PluginDigest>,
     /// The built-in mapping, if the rule wants it after a fault.
     pub(crate) fallback: Option<LoadedMapper>,
     /// Counts the mappers that it has had since start.
     pub(crate) generation: u64,
     /// What is queued is dropped and counted.
     pub(crate) is_discarding: bool,
+    /// Earlier incarnations of the rule that may still own events: all of them have one share of the
+    /// outbox. In ascending order.
+    pub(crate) predecessors: Arc<[IncarnationId]>,
 }
 
 /// Rules, mappers and destinations at one moment.
@@ -69,9 +75,15 @@ impl RuleSetCell {
         self.current.load_full()
     }
 
-    /// The incarnation that records the events of `group`.
-    pub(crate) fn matching(&self, group: &GroupId) -> Option<IncarnationId> {
-        self.current.load().by_group.get(group).copied()
+    /// The incarnation that records the events of `group`, and its predecessors.
+    pub(crate) fn matching(
+        &self,
+        group: &GroupId,
+    ) -> Option<(IncarnationId, Arc<[IncarnationId]>)> {
+        let rules = self.current.load();
+        let incarnation = *rules.by_group.get(group)?;
+        let active = rules.incarnations.get(&incarnation)?;
+        Some((incarnation, Arc::clone(&active.predecessors)))
     }
 
     pub(crate) fn incarnation(&self, id: IncarnationId) -> Option<Arc<ActiveIncarnation>> {

@@ -3,6 +3,7 @@
 mod accounting;
 mod dead_letters;
 mod housekeeping;
+mod incarnations;
 mod plugin_versions;
 mod pushing;
 mod refusals;

@@ -160,6 +160,21 @@ pub struct RuleStatus {
     pub pending_bytes: u64,
 }
 
+/// Pending events that no rule of today has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainingStatus {
+    /// The deleted rule; `None` of rules that the store does not know, since it is older than the outbox.
+    pub rule_id: Option<RuleId>,
+    /// How the delivery is.
+    pub health: Health,
+    /// Why, if it is not well.
+    pub reason: Option<String>,
+    /// Pending events, at least one.
+    pub pending: u64,
+    /// What they take, bytes.
+    pub pending_bytes: u64,
+}
+
 /// The outbox as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxView {
@@ -190,6 +205,8 @@ pub struct PipelineStatus {
     pub outbox: OutboxView,
     /// One line per rule, sorted by id.
     pub rules: Vec<RuleStatus>,
+    /// What is pending of rules that are no more; with those of `rules`, all that is pending.
+    pub draining: Vec<DrainingStatus>,
 }
 
 /// Whether the host takes events.
@@ -197,6 +214,7 @@ pub struct PipelineStatus {
 pub struct Readiness {
     /// Why it takes none at all; `None` when it takes some.
     pub not_ready: Option<String>,
-    /// Rules that do not work as they should, and why; sorted by id.
-    pub degraded: Vec<(RuleId, Health, String)>,
+    /// Rules that do not work as they should, and why; sorted by id. Then, in the same order, deleted
+    /// rules whose events are not delivered; without an id those of unknown rules.
+    pub degraded: Vec<(Option<RuleId>, Health, String)>,
 }

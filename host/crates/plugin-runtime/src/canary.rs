@@ -8,33 +8,64 @@ use domain::{
     StatusEvent,
 };
 
+use crate::fault::MapperFault;
 use crate::instance::{Instance, StartInstanceError};
 use crate::mapper::Mapper;
+use crate::room::with_room;
 use crate::runtime::PrepareMapperError;
+use crate::scheduler::Scheduler;
 
 /// 2026-01-01: plugins may think that an event of 1970 is none.
 const TIME_MS: u64 = 1_767_225_600_000;
 
+/// How a plugin did not pass.
+enum Failure {
+    /// `init` refused the configuration.
+    Refused(String),
+    /// It misbehaved: where, and how.
+    Fault(String, MapperFault),
+}
+
 /// Starts an instance with the real configuration and maps one event of each type and `samples`.
-/// What the plugin rejects is fine; what makes it misbehave is not.
+/// What the plugin rejects is fine; what makes it misbehave is not. `mapper` is thrown away, too: what the plugin counts
+/// here is none of the rule's.
 pub(crate) fn try_out(
     mapper: &Mapper,
+    scheduler: &Scheduler,
     samples: &[Arc<StatusEvent>],
 ) -> Result<(), PrepareMapperError> {
     let _ticking = mapper.core.ticker.begin();
-    let mut instance = Instance::start(mapper).map_err(|error| match error {
-        StartInstanceError::Refused(reason) => PrepareMapperError::ConfigRefused { reason },
-        StartInstanceError::Fault(fault) => PrepareMapperError::CanaryFailed {
-            detail: format!("in init: {fault}"),
+    let tried = with_room(
+        scheduler,
+        || run(mapper, samples),
+        |tried| match tried {
+            Err(Failure::Fault(_, fault)) => Some(fault),
+            Ok(()) | Err(Failure::Refused(_)) => None,
         },
+    );
+    tried.map_err(|failure| match failure {
+        Failure::Refused(reason) => PrepareMapperError::ConfigRefused { reason },
+        Failure::Fault(place, fault) => {
+            let detail = format!("{place}: {fault}");
+            if fault.may_be_load() {
+                PrepareMapperError::HostBusy { detail }
+            } else {
+                PrepareMapperError::CanaryFailed { detail }
+            }
+        }
+    })
+}
+
+fn run(mapper: &Mapper, samples: &[Arc<StatusEvent>]) -> Result<(), Failure> {
+    let mut instance = Instance::start(mapper).map_err(|error| match error {
+        StartInstanceError::Refused(reason) => Failure::Refused(reason),
+        StartInstanceError::Fault(fault) => Failure::Fault("in init".to_owned(), fault),
     })?;
     let synthetic = EventType::ALL.into_iter().filter_map(event).map(Arc::new);
     for event in synthetic.chain(samples.iter().cloned()) {
         instance.map(mapper, &event).map_err(|fault| {
             let event_type = event.event_type.as_str();
-            PrepareMapperError::CanaryFailed {
-                detail: format!("on a {event_type} event: {fault}"),
-            }
+            Failure::Fault(format!("on a {event_type} event"), fault)
         })?;
     }
     Ok(())

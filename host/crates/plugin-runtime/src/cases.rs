@@ -15,10 +15,13 @@ use domain::{Mapping, MappingLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::deadline::thread_cpu_time;
 use crate::fault::MapperFault;
-use crate::instance::{Instance, StartInstanceError};
 use crate::mapper::{CompiledPlugin, MapperSpec};
+use crate::plain_text::plain;
+use crate::room::with_room;
 use crate::runtime::{PluginRuntime, PrepareMapperError};
+use crate::trial::Attempt;
 
 pub use compare::{ExpectedMessage, Mismatch};
 pub use event_in::{EventIn, ReadEventError};
@@ -31,6 +34,10 @@ pub const CASES_MAX: usize = 200;
 const CASES_TIME_MAX: Duration = Duration::from_secs(30);
 /// All cases of a plugin as they are stored in it, bytes.
 pub const CASES_BYTES_MAX: usize = 1 << 20;
+/// What a message shows of a case's name, bytes.
+const NAME_SHOWN_BYTES_MAX: usize = 200;
+/// What it shows of the differences, bytes: with name and remedy it has less than 4 KiB.
+const DETAIL_BYTES_MAX: usize = 2500;
 
 /// One case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,10 +129,12 @@ pub enum RunCaseError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its own case {name:?} fails: {detail}")]
 pub struct FailedCase {
-    /// The case.
+    /// The case; the beginning of a long name, in one line.
     pub name: String,
-    /// What is different.
+    /// What is different, in one line of bounded length.
     pub detail: String,
+    /// Whether the host's load may have caused it, so that it says nothing of the plugin.
+    pub is_host_busy: bool,
 }
 
 impl PluginRuntime {
@@ -156,25 +165,18 @@ impl PluginRuntime {
         };
         let mapper = self.untried(plugin, spec)?;
         let _ticking = mapper.core.ticker.begin();
-        let mut report = CaseReport {
-            answer: Answer::ConfigRefused(String::new()),
-            mismatches: Vec::new(),
-            took: Duration::ZERO,
-            memory_bytes: 0,
-        };
-        report.answer = match Instance::start(&mapper) {
-            Ok(mut instance) => {
-                let started = tokio::time::Instant::now();
-                let answer = instance.map(&mapper, &event);
-                report.took = started.elapsed();
-                report.memory_bytes = instance.memory_bytes();
-                answer.map_or_else(Answer::Fault, Answer::Mapped)
-            }
-            Err(StartInstanceError::Refused(reason)) => Answer::ConfigRefused(reason),
-            Err(StartInstanceError::Fault(fault)) => Answer::Fault(fault),
-        };
-        report.mismatches = compare::compare(case, &report.answer);
-        Ok(report)
+        let attempt = || Attempt::make(&mapper, &event);
+        let Attempt {
+            answer,
+            took,
+            memory_bytes,
+        } = with_room(self.scheduler(), attempt, Attempt::fault);
+        Ok(CaseReport {
+            mismatches: compare::compare(case, &answer),
+            answer,
+            took,
+            memory_bytes,
+        })
     }
 
     /// Runs the cases that `plugin` brings along; returns how many there are.
@@ -183,24 +185,35 @@ impl PluginRuntime {
     ///
     /// Names the first one that does not hold.
     pub fn run_own_cases(&self, plugin: &Arc<CompiledPlugin>) -> Result<usize, FailedCase> {
-        let started = tokio::time::Instant::now();
+        let (started, cpu_before) = (tokio::time::Instant::now(), thread_cpu_time());
         for case in &plugin.cases {
-            let failed = |detail| FailedCase {
-                name: case.name.clone(),
-                detail,
+            let failed = |detail: String| FailedCase {
+                name: plain(&case.name, NAME_SHOWN_BYTES_MAX),
+                detail: plain(&detail, DETAIL_BYTES_MAX),
+                is_host_busy: false,
             };
             if started.elapsed() >= CASES_TIME_MAX {
-                return Err(failed(format!(
+                let detail = format!(
                     "the cases before it took {} s, the most that all together may; make init faster, or have fewer cases",
                     CASES_TIME_MAX.as_secs()
-                )));
+                );
+                let cpu = thread_cpu_time().saturating_sub(cpu_before);
+                return Err(FailedCase {
+                    is_host_busy: cpu < CASES_TIME_MAX / 2,
+                    ..failed(detail)
+                });
             }
             let report = self
                 .run_case(plugin, case, MappingLimits::default())
                 .map_err(|error| failed(domain::ErrorChain(&error).to_string()))?;
             if !report.mismatches.is_empty() {
                 let texts: Vec<_> = report.mismatches.iter().map(ToString::to_string).collect();
-                return Err(failed(texts.join("; ")));
+                let is_host_busy =
+                    matches!(&report.answer, Answer::Fault(fault) if fault.may_be_load());
+                return Err(FailedCase {
+                    is_host_busy,
+                    ..failed(texts.join("; "))
+                });
             }
         }
         Ok(plugin.cases.len())

@@ -2,12 +2,12 @@
 //!
 //! A file is machine code that runs with the host's rights, so it is only ever loaded if this host
 //! wrote it: its tag is an HMAC over digest, engine and code with a key that lies outside of the
-//! cache folder. Everything else (a torn file, one of another engine, a forged one) is a miss and
-//! is compiled anew. A cache that cannot be written costs time only.
+//! cache folder. Everything else (a torn file, one of another engine, a forged one, a link, a pipe)
+//! is a miss and is compiled anew. A cache that cannot be opened or written costs time only.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,12 @@ use std::time::SystemTime;
 
 use domain::PluginDigest;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 const TAG_BYTES: usize = 32;
+const KEY_BYTES: usize = 32;
 /// The compiled form of a component of 32 MiB in Python takes about 60 MiB.
 const FILE_BYTES_MAX: u64 = 512 << 20;
 const EXTENSION: &str = "code";
@@ -36,9 +38,13 @@ pub struct CodeCacheConfig {
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenCodeCacheError {
+pub(crate) enum OpenCodeCacheError {
     /// Its folder.
-    #[error("the folder {} of compiled plugins cannot be made", path.display())]
+    #[error(
+        "the folder {} of compiled plugins cannot be made; move away what is in its place, or let the host write \
+         there, then start it again",
+        path.display()
+    )]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -47,7 +53,11 @@ pub enum OpenCodeCacheError {
         source: io::Error,
     },
     /// Its key.
-    #[error("the key of compiled plugins {} cannot be read or made", path.display())]
+    #[error(
+        "the key of compiled plugins {} cannot be read or made; move away what is in its place, or let the host read \
+         and write it, then start it again",
+        path.display()
+    )]
     Key {
         /// The file.
         path: PathBuf,
@@ -73,7 +83,7 @@ pub struct CodeCacheStats {
 /// The cache of one engine.
 pub(crate) struct CodeCache {
     config: CodeCacheConfig,
-    key: [u8; 32],
+    key: [u8; KEY_BYTES],
     /// Identifies version and settings of the engine: other code would not run.
     engine: [u8; 32],
     hits: AtomicU64,
@@ -83,10 +93,17 @@ pub(crate) struct CodeCache {
 }
 
 impl CodeCache {
-    pub(crate) fn open(
-        config: CodeCacheConfig,
-        engine: &Engine,
-    ) -> Result<Self, OpenCodeCacheError> {
+    /// The cache, or none if it cannot be used: the log says why, and each start compiles anew.
+    pub(crate) fn open_or_go_without(config: CodeCacheConfig, engine: &Engine) -> Option<Self> {
+        Self::open(config, engine)
+            .inspect_err(|error| {
+                let error = domain::ErrorChain(error).to_string();
+                tracing::warn!(%error, "no compiled plugin is kept, each start compiles all of them anew");
+            })
+            .ok()
+    }
+
+    fn open(config: CodeCacheConfig, engine: &Engine) -> Result<Self, OpenCodeCacheError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -115,8 +132,9 @@ impl CodeCache {
     /// The code of the component with this digest, if this host compiled it with this engine.
     pub(crate) fn get(&self, digest: &PluginDigest) -> Option<Vec<u8>> {
         let path = self.path(digest);
-        let found = match read(&path) {
-            Ok(bytes) => bytes,
+        // In the folder lies what this host wrote there, never a link to elsewhere.
+        let (file, found) = match read(&path, OFlags::NOFOLLOW, FILE_BYTES_MAX) {
+            Ok(found) => found,
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!(path = %path.display(), %error, "compiled plugin cannot be read and is compiled anew");
@@ -133,9 +151,7 @@ impl CodeCache {
         };
         self.hits.fetch_add(1, Ordering::Relaxed);
         // What is used last goes last. A failure only makes it go earlier.
-        if let Ok(file) = fs::File::options().append(true).open(&path) {
-            drop(file.set_modified(now()));
-        }
+        drop(file.set_modified(now()));
         Some(code)
     }
 
@@ -218,32 +234,55 @@ impl CodeCache {
 }
 
 /// The key: made at the first start.
-fn key(path: &Path) -> io::Result<[u8; 32]> {
-    match fs::read(path) {
-        Ok(bytes) => <[u8; 32]>::try_from(bytes).or_else(|_| make_key(path)),
+fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match read(path, OFlags::empty(), FILE_BYTES_MAX) {
+        Ok((_, bytes)) => <[u8; KEY_BYTES]>::try_from(bytes).or_else(|_| make_key(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path),
         Err(error) => Err(error),
     }
 }
 
-fn make_key(path: &Path) -> io::Result<[u8; 32]> {
-    let mut key = [0; 32];
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
     write(path, &[&key])?;
     Ok(key)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is larger than any compiled plugin"));
+/// A file, opened with `flags` as well, and its bytes, at most `bytes_max`.
+fn read(path: &Path, flags: OFlags, bytes_max: u64) -> io::Result<(fs::File, Vec<u8>)> {
+    // A pipe that nobody writes to is not waited for.
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is no plain file"));
     }
-    fs::read(path)
+    let too_large = || io::Error::other(format!("it has more than {bytes_max} bytes"));
+    if metadata.len() > bytes_max {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // It may grow meanwhile.
+    (&file)
+        .take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(too_large());
+    }
+    Ok((file, bytes))
 }
 
 /// Writes a file that is there completely or not at all, for this user alone.
 fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
+    // What is in its place is neither followed (a link) nor waited for (a pipe).
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = fs::File::options()
+        .custom_flags(flags.bits().cast_signed())
         .write(true)
         .create(true)
         .truncate(true)

@@ -77,8 +77,10 @@ impl CompilePluginError {
 
 pub(crate) fn compile(core: &Core, bytes: &[u8]) -> Result<CompiledPlugin, CompilePluginError> {
     let facts = inspect::inspect(bytes, core.config.component_bytes_max)?;
-    let cases =
-        cases::read_cases(bytes).map_err(|detail| CompilePluginError::BadCases { detail })?;
+    let cases = cases::read_cases(bytes).map_err(|detail| CompilePluginError::BadCases {
+        // It quotes what it does not know, which can be the whole section.
+        detail: plain(&detail, DETAIL_BYTES_MAX),
+    })?;
     let component = component(core, bytes)?;
     let differs = |error: wasmtime::Error| InspectPluginError::UnsupportedContract {
         missing: plain(&format!("{error:#}"), DETAIL_BYTES_MAX),
@@ -133,15 +135,19 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
             .engine
             .precompile_component(&bytes)
             .map_err(|error| refused(format!("{error:#}")))?,
-        Compiler::Child(child) => child.compile(&bytes).map_err(|error| match error {
-            CompileCodeError::Refused(detail) => refused(detail),
-            CompileCodeError::TooExpensive(detail) => CompilePluginError::TooExpensive { detail },
-            CompileCodeError::Failed(detail) => CompilePluginError::CompilerFailed { detail },
-        })?,
+        Compiler::Child(child) => {
+            // Uploads, the folder and a reload may all come at once; the machine has memory for one.
+            let _turn = core.compiling.lock();
+            child.compile(&bytes).map_err(|error| match error {
+                CompileCodeError::Refused(detail) => refused(detail),
+                CompileCodeError::TooExpensive(detail) => {
+                    CompilePluginError::TooExpensive { detail }
+                }
+                CompileCodeError::Failed(detail) => compiler_failed(&detail),
+            })?
+        }
     };
-    let component = load(core, &code).map_err(|error| CompilePluginError::CompilerFailed {
-        detail: format!("{error:#}"),
-    })?;
+    let component = load(core, &code).map_err(|error| compiler_failed(&format!("{error:#}")))?;
     if let Some(cache) = &core.cache {
         cache.put(&digest, &code);
     }
@@ -151,6 +157,11 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
 fn refused(detail: impl AsRef<str>) -> CompilePluginError {
     let detail = plain(detail.as_ref(), DETAIL_BYTES_MAX);
     CompilePluginError::Compile { detail }
+}
+
+fn compiler_failed(detail: &str) -> CompilePluginError {
+    let detail = plain(detail, DETAIL_BYTES_MAX);
+    CompilePluginError::CompilerFailed { detail }
 }
 
 #[expect(

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -21,11 +21,12 @@ use rustix::process::{
 use wasmtime::Engine;
 
 use crate::engine;
+use crate::guest_channel::cut;
 
 /// Compiled code is at most this large, bytes.
 const CODE_BYTES_MAX: u64 = 512 << 20;
 /// What the child says of a failure; more is cut.
-const DETAIL_BYTES_MAX: u64 = 4096;
+const DETAIL_BYTES_MAX: usize = 4096;
 /// So many times its CPU time a compilation may take.
 const WALL_CLOCK_FACTOR: u64 = 5;
 /// A little machine that starts up is slow for longer than a small component compiles.
@@ -142,8 +143,16 @@ impl ChildCompiler {
                 // Without a watch it must not run.
                 kill(pid);
             }
-            let taken = exchange(child, component);
-            if taken.is_err() {
+            // At the same time as its code is read: a child that waits for room for its talk never ends.
+            let stderr = child.stderr.take();
+            let listening = thread::Builder::new()
+                .name("compile-talk".to_owned())
+                .spawn_scoped(scope, || stderr.map(listen).unwrap_or_default());
+            if listening.is_err() {
+                kill(pid);
+            }
+            let code = exchange(child, component);
+            if code.is_err() {
                 kill(pid);
             }
             // Not reaped before the watch ended: its number must not be another process's.
@@ -154,7 +163,8 @@ impl ChildCompiler {
             drop(ended);
             watching?;
             waited?;
-            taken
+            let talk = listening?.join().unwrap_or_default();
+            Ok((code?, talk))
         });
         if is_late.load(Ordering::Relaxed) {
             drop(child.wait());
@@ -164,7 +174,7 @@ impl ChildCompiler {
                 wall_clock_max.as_secs_f32()
             )));
         }
-        taken.map_err(|error| {
+        taken.map_err(|error: io::Error| {
             drop(child.wait());
             failed(error)
         })
@@ -219,21 +229,28 @@ impl ChildCompiler {
     }
 }
 
-/// What the child wrote: its code, and its talk.
-fn exchange(child: &mut Child, component: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+/// The code that the child wrote.
+fn exchange(child: &mut Child, component: &[u8]) -> io::Result<Vec<u8>> {
     if let Some(mut stdin) = child.stdin.take() {
         // A child that ended early says why by its status.
         drop(stdin.write_all(component));
     }
-    let (mut code, mut talk) = (Vec::new(), Vec::new());
-    // It writes its code completely before it ends, and its talk only without code.
+    let mut code = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         stdout.take(CODE_BYTES_MAX).read_to_end(&mut code)?;
     }
-    if let Some(stderr) = child.stderr.take() {
-        stderr.take(DETAIL_BYTES_MAX).read_to_end(&mut talk)?;
-    }
-    Ok((code, talk))
+    Ok(code)
+}
+
+/// The beginning of what the child says. The rest is read, too, so that it can say it and end: a
+/// compiler that refuses or panics quotes names of any length.
+fn listen(mut stderr: ChildStderr) -> Vec<u8> {
+    let mut talk = Vec::new();
+    let most = u64::try_from(DETAIL_BYTES_MAX).unwrap_or(u64::MAX);
+    // Its status says how it ended; a talk that breaks off only says less of why.
+    drop((&mut stderr).take(most).read_to_end(&mut talk));
+    drop(io::copy(&mut stderr, &mut io::sink()));
+    talk
 }
 
 fn kill(pid: Pid) {
@@ -249,7 +266,7 @@ pub fn compile_stdin(limits: CompileLimits) -> u8 {
         Ok(()) => 0,
         Err((code, detail)) => {
             // Whoever started this reads it; without them nobody does.
-            drop(writeln!(io::stderr(), "{detail}"));
+            drop(writeln!(io::stderr(), "{}", cut(&detail, DETAIL_BYTES_MAX)));
             code
         }
     }

@@ -28,6 +28,7 @@ pub(crate) struct CallDeadline {
     deadline: Duration,
     /// CPU time and wall-clock time at the call's first tick.
     since: Option<(Duration, Instant)>,
+    used: Duration,
     exceeded: Option<DeadlineExceeded>,
 }
 
@@ -37,6 +38,7 @@ impl CallDeadline {
         *self = Self {
             deadline,
             since: None,
+            used: Duration::ZERO,
             exceeded: None,
         };
     }
@@ -46,11 +48,18 @@ impl CallDeadline {
         self.exceeded
     }
 
+    /// CPU time of the call between its first and its last tick: zero for a short call, up to two ticks less than it had
+    /// for a longer one.
+    pub(crate) fn used(&self) -> Duration {
+        self.used
+    }
+
     /// A tick during the call.
     pub(crate) fn on_tick(&mut self) -> Result<(), DeadlineExceeded> {
         let now = (thread_cpu_time(), Instant::now());
         let (cpu_since, wall_since) = *self.since.get_or_insert(now);
-        let is_cpu_time = now.0.saturating_sub(cpu_since) >= self.deadline;
+        self.used = now.0.saturating_sub(cpu_since);
+        let is_cpu_time = self.used >= self.deadline;
         let wall_max = self.deadline.saturating_mul(WALL_CLOCK_FACTOR);
         if is_cpu_time || now.1.saturating_duration_since(wall_since) >= wall_max {
             let exceeded = DeadlineExceeded {
@@ -69,4 +78,27 @@ pub(crate) fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{CallDeadline, thread_cpu_time};
+
+    #[test]
+    fn what_a_call_used_is_seen_from_its_first_tick_on() {
+        let mut deadline = CallDeadline::default();
+        deadline.begin(Duration::from_secs(20));
+        deadline.on_tick().unwrap();
+        assert_eq!(deadline.used(), Duration::ZERO);
+        let begin = thread_cpu_time();
+        while thread_cpu_time() - begin < Duration::from_millis(3) {
+            std::hint::spin_loop();
+        }
+        deadline.on_tick().unwrap();
+        assert!(deadline.used() >= Duration::from_millis(3));
+        deadline.begin(Duration::from_secs(20));
+        assert_eq!(deadline.used(), Duration::ZERO, "the next call");
+    }
 }

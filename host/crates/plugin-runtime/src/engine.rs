@@ -6,6 +6,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, OptLevel};
 
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) ticker: Ticker,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) compiler: Compiler,
+    /// Held while a child compiles: there is one at a time, whoever asks. It has its whole time from then on.
+    pub(crate) compiling: Mutex<()>,
     pub(crate) cache: Option<CodeCache>,
 }
 
@@ -55,8 +58,7 @@ impl Core {
         let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));
         let cache = code
             .cache
-            .map(|cache| CodeCache::open(cache, &engine))
-            .transpose()?;
+            .and_then(|cache| CodeCache::open_or_go_without(cache, &engine));
         Ok(Self {
             config,
             engine,
@@ -64,6 +66,7 @@ impl Core {
             ticker,
             budget,
             compiler: code.compiler,
+            compiling: Mutex::new(()),
             cache,
         })
     }

@@ -2,23 +2,21 @@
 //! `host/manual/faults.md`.
 
 mod fingerprint;
+mod place;
 
 use std::fmt;
 
 use domain::CheckMessageError;
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::Trap;
 
 use crate::plain_text::plain;
 use crate::sandbox::HostState;
 
 pub(crate) use fingerprint::fingerprint;
+use place::place;
 
 /// A trap's report is cut to this many bytes: it is stored with dead letters.
 const DETAIL_BYTES_MAX: usize = 2048;
-/// Of a place in the code so many functions are told, the innermost ones.
-const FRAMES_MAX: usize = 8;
-/// A longer name of a function is cut, bytes: generics make names of kilobytes.
-const FRAME_BYTES_MAX: usize = 120;
 /// Of a longer text the log has only the beginning, bytes.
 const BRIEF_BYTES_MAX: usize = 470;
 
@@ -103,7 +101,7 @@ pub enum MapperFault {
     /// It trapped: a panic, an exception, an illegal access, or an answer that is none.
     #[error("the plugin trapped: {detail}; mend the plugin and push it again")]
     Trap {
-        /// Its last line of standard error, the reason, where it was, and the event's fingerprint.
+        /// Its panic or its last line of standard error, the reason, where it was, and the event's fingerprint.
         detail: String,
     },
     /// It took too long.
@@ -257,8 +255,10 @@ pub(crate) fn classify(
 
 /// The plugin's last words, the reason and where it happened, on one line.
 fn report(error: &wasmtime::Error, state: &HostState) -> String {
-    let said = Some(&state.last_error).filter(|line| !line.is_empty());
-    let said = said.cloned().or_else(|| state.output.last_line());
+    let output = state.output.last_words();
+    let logged = Some(&state.last_error).filter(|line| !line.is_empty());
+    // A panic is the very reason; an error that was logged before it may be another matter.
+    let said = output.panic.or_else(|| logged.cloned()).or(output.line);
     let mut parts: Vec<String> = said.into_iter().collect();
     let place = place(error);
     let reason = error.root_cause().to_string();
@@ -271,39 +271,6 @@ fn report(error: &wasmtime::Error, state: &HostState) -> String {
     });
     parts.extend(place);
     plain(&parts.join("; "), DETAIL_BYTES_MAX)
-}
-
-/// Where the plugin was: the innermost function first, demangled.
-fn place(error: &wasmtime::Error) -> Option<String> {
-    let backtrace = error.downcast_ref::<WasmBacktrace>()?;
-    place_in(&backtrace.to_string())
-}
-
-/// The functions of a backtrace as the engine writes it: a number, an offset, then `module!function`.
-fn place_in(backtrace: &str) -> Option<String> {
-    let lines = backtrace.lines();
-    let mut names = lines.filter_map(|line| line.split_once(" - ").map(|(_, name)| name));
-    let told: Vec<String> = names.by_ref().take(FRAMES_MAX).map(function).collect();
-    if told.is_empty() {
-        return None;
-    }
-    let more = match names.count() {
-        0 => String::new(),
-        more => format!(" < {more} more"),
-    };
-    Some(format!("at {}{more}", told.join(" < ")))
-}
-
-/// A function's name without what tells nobody anything: its module, and the hash of a Rust symbol.
-fn function(frame: &str) -> String {
-    let name = frame.split_once('!').map_or(frame, |(_, name)| name);
-    if let Some(number) = name.strip_prefix("<wasm function ") {
-        return format!("function {}", number.trim_end_matches('>'));
-    }
-    let is_hash = |text: &&str| text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit());
-    let hashless = name.rsplit_once("::h").filter(|(_, hash)| is_hash(hash));
-    let name = hashless.map_or(name, |(name, _)| name);
-    plain(name, FRAME_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Mapping, StatusEvent};
 use wasmtime::Store;
@@ -182,6 +183,11 @@ impl Instance {
             },
             other => other,
         }
+    }
+
+    /// CPU time of the last call, as far as ticks saw it.
+    pub(crate) fn call_cpu(&self) -> Duration {
+        self.store.data().deadline.used()
     }
 
     /// Linear memory, bytes.

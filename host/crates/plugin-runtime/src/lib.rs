@@ -24,6 +24,7 @@ mod inspect;
 mod instance;
 mod mapper;
 mod plain_text;
+mod room;
 mod runtime;
 mod sandbox;
 mod scheduler;
@@ -35,7 +36,7 @@ pub use cases::{
     Answer, CASES_BYTES_MAX, CASES_MAX, Case, CaseReport, EditSectionError, EventIn,
     ExpectedMessage, FailedCase, Mismatch, ReadEventError, RunCaseError, with_cases,
 };
-pub use code_cache::{CodeCacheConfig, CodeCacheStats, OpenCodeCacheError};
+pub use code_cache::{CodeCacheConfig, CodeCacheStats};
 pub use compile::CompilePluginError;
 pub use compiler::{ChildCompiler, CompileLimits, Compiler, compile_stdin};
 pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig};

@@ -10,7 +10,7 @@ use domain::StatusEvent;
 use tokio::sync::oneshot;
 
 use crate::canary;
-use crate::code_cache::{CodeCacheStats, OpenCodeCacheError};
+use crate::code_cache::CodeCacheStats;
 use crate::compile::{self, CompilePluginError};
 use crate::config::{CodeConfig, RuntimeConfig};
 use crate::engine::Core;
@@ -22,6 +22,9 @@ use crate::worker::Worker;
 
 /// Threads of the slow lane on a small machine: some plugins that loop should not keep a sound one from starting.
 const SLOW_THREADS_MIN: usize = 4;
+
+/// How much lower the priority of the threads of the slow lane is: each step is a tenth or so.
+const SLOW_NICE: i32 = 2;
 
 /// Compiles plugins and calls them on its own threads.
 pub struct PluginRuntime {
@@ -40,9 +43,6 @@ pub enum StartRuntimeError {
         /// What the engine said.
         detail: String,
     },
-    /// The cache of compiled plugins cannot be used.
-    #[error(transparent)]
-    CodeCache(#[from] OpenCodeCacheError),
     /// The system gave no thread.
     #[error("failed to start a thread of the plugin runtime")]
     SpawnThread(#[source] io::Error),
@@ -71,6 +71,12 @@ pub enum PrepareMapperError {
         /// What happened.
         detail: String,
     },
+    /// The host had too little time or memory to try it out: that says nothing of the plugin.
+    #[error("the host is too busy to try the plugin out: {detail}; try again later")]
+    HostBusy {
+        /// What it lacked.
+        detail: String,
+    },
     /// The rule asks for more than a rule may.
     #[error(
         "the rule asks for {asked} {what}; the most is {limit}; ask for less in mapping.limits"
@@ -92,6 +98,7 @@ impl PrepareMapperError {
         match self {
             Self::ConfigRefused { .. } => "config_refused",
             Self::CanaryFailed { .. } => "canary_failed",
+            Self::HostBusy { .. } => "host_busy",
             Self::LimitTooHigh { .. } => "limit_too_high",
         }
     }
@@ -108,11 +115,12 @@ impl PluginRuntime {
         Self::start_with(config, CodeConfig::default())
     }
 
-    /// The same with a compiler and a cache of its own.
+    /// The same with a compiler and a cache of its own. A cache that cannot be used is told in the log,
+    /// and done without.
     ///
     /// # Errors
     ///
-    /// As [`PluginRuntime::start`], and when the cache cannot be used.
+    /// As [`PluginRuntime::start`].
     pub fn start_with(
         config: RuntimeConfig,
         code: CodeConfig,
@@ -167,17 +175,22 @@ impl PluginRuntime {
     ///
     /// # Errors
     ///
-    /// Fails when the plugin refuses the configuration or misbehaves, and when the rule asks for
-    /// more than a rule may have.
+    /// Fails when the plugin refuses the configuration or misbehaves, when the rule asks for more
+    /// than a rule may have, and when the host has no time or memory to try it out.
     pub fn prepare(
         &self,
         plugin: &Arc<CompiledPlugin>,
         mut spec: MapperSpec,
     ) -> Result<Arc<Mapper>, PrepareMapperError> {
         let samples = std::mem::take(&mut spec.samples);
-        let mapper = self.untried(plugin, spec)?;
-        canary::try_out(&mapper, &samples)?;
-        Ok(Arc::new(mapper))
+        let tried = self.untried(plugin, spec.clone())?;
+        canary::try_out(&tried, &self.scheduler, &samples)?;
+        self.untried(plugin, spec).map(Arc::new)
+    }
+
+    /// Whose idle instances make room for one that is tried.
+    pub(crate) fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
     }
 
     /// A mapper that nobody has tried.
@@ -213,6 +226,7 @@ impl PluginRuntime {
             verdicts,
             reply,
             permit,
+            lacked_memory_at: None,
         });
         answer.await.unwrap_or_else(|_| lost(count))
     }
@@ -227,9 +241,20 @@ impl PluginRuntime {
                 Lane::Slow => format!("mapper-slow-{number}"),
             })
             .spawn(move || {
+                if lane == Lane::Slow {
+                    give_way();
+                }
                 let _entered = tokio.enter();
                 worker.run();
             })
+    }
+}
+
+/// Lets the threads of the quick lane go first where there are fewer processors than work. On Linux a priority is that of
+/// a thread. No more than a little: a call whose thread gets less than a tenth of a processor ends.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(SLOW_NICE) {
+        tracing::warn!(%error, "the system lets no thread of slow plugins give way to quick ones; they work as equals");
     }
 }
 

@@ -102,6 +102,7 @@ pub(crate) fn begin_call(store: &mut Store<HostState>, deadline: Duration, time_
     let state = store.data_mut();
     state.deadline.begin(deadline);
     state.last_error.clear();
+    state.output.begin_call();
     // Relaxed is enough: the clock is read on this thread.
     state.time_ms.store(time_ms, Ordering::Relaxed);
     store.set_epoch_deadline(1);

@@ -1,13 +1,15 @@
 //! Which mapper's job a free mapper thread takes next, and with which instance.
 //!
 //! There are two lanes with threads of their own. In the quick lane are mappers that have a warm instance and whose calls
-//! were short so far. Everything else is in the slow lane: starts of instances, new mappers, and mappers that were slow or
-//! faulty. So whatever a plugin does in `init` or in its calls, the threads of the quick lane soon are free again.
+//! were short so far. Everything else is in the slow lane: starts of instances, new mappers, mappers that were slow or
+//! faulty, and events that need the memory of others. So whatever a plugin does in `init` or in its calls, the threads of
+//! the quick lane soon are free again.
 //!
 //! In each lane the mapper is served first that used the least CPU time lately. Its jobs are first in, first out; a job
 //! that outlives its time slice goes back to the front. One mapper never holds all threads. Queues are bounded by the
 //! permits that jobs carry.
 
+mod conduct;
 mod queue;
 
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-use crate::fault::MapperFault;
+use crate::fault::{MapperFault, MemoryScope};
 use crate::instance::Instance;
 use crate::mapper::Mapper;
 use queue::Queue;
@@ -36,6 +38,26 @@ pub(crate) struct Job {
     pub(crate) reply: oneshot::Sender<Verdicts>,
     /// A place in the mapper's queue.
     pub(crate) permit: OwnedSemaphorePermit,
+    /// The event, by its index, for which the host had too little memory: it has one more try, with that of idle instances.
+    pub(crate) lacked_memory_at: Option<usize>,
+}
+
+impl Job {
+    /// Whether its next event was tried, and the host had too little memory for it.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.lacked_memory_at == Some(self.verdicts.len())
+    }
+}
+
+/// Whether there would have been memory if the other instances held none.
+pub(crate) fn lacks_host_memory(fault: &MapperFault) -> bool {
+    matches!(
+        fault,
+        MapperFault::Memory {
+            scope: MemoryScope::Host,
+            ..
+        }
+    )
 }
 
 /// Where a mapper waits for a thread.
@@ -69,6 +91,8 @@ pub(crate) struct Turn {
     /// The part of it that starts of instances took.
     pub(crate) starts_cpu: Duration,
     pub(crate) calls: u32,
+    /// CPU time of the longest call, as far as ticks saw it; see [`crate::deadline`].
+    pub(crate) longest_call: Duration,
     /// Whether an instance broke or did not start.
     pub(crate) is_faulty: bool,
 }
@@ -148,7 +172,7 @@ impl Scheduler {
     pub(crate) fn give_back(&self, id: u64, turn: Turn) {
         let mut state = self.state.lock();
         let Some(queue) = state.queues.get_mut(&id) else {
-            // The mapper is gone. The job is finished then, as it would own it.
+            // The scheduler was stopped; or a panic dropped the job, and with it the mapper.
             drop(state);
             drop(turn);
             return;

@@ -1,5 +1,6 @@
 //! The runtime against small components: what is refused, what is stopped, what goes on.
 
+mod compiling;
 mod contracts;
 pub(crate) mod fixture;
 mod hostile;

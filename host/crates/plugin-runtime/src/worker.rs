@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use domain::{Mapping, StatusEvent};
+use domain::Mapping;
 use tokio::time::Instant;
 
 use crate::deadline::thread_cpu_time;
 use crate::engine::Core;
-use crate::fault::{MapperFault, MemoryScope};
+use crate::fault::MapperFault;
 use crate::instance::{Instance, StartInstanceError};
 use crate::mapper::Mapper;
-use crate::scheduler::{Job, Lane, Next, Scheduler, Turn};
+use crate::room::with_room;
+use crate::scheduler::{Job, Lane, Next, Scheduler, Turn, lacks_host_memory};
 
 /// How long a job may keep other mappers waiting. One call may exceed it, up to its deadline.
 const SLICE: Duration = Duration::from_millis(2);
@@ -48,18 +49,24 @@ impl Worker {
     fn work(&self, job: Job, instance: Option<Instance>) {
         let id = job.mapper.id;
         // A panic is a bug of the host; the job's caller is told, and the thread goes on.
-        let turn =
-            catch_unwind(AssertUnwindSafe(|| self.serve(job, instance))).unwrap_or_else(|_| {
-                tracing::error!("mapper thread panicked, the instance is dropped");
-                Turn {
-                    is_faulty: true,
-                    ..Turn::default()
-                }
-            });
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(job, instance)));
+        let (turn, finished) = served.unwrap_or_else(|_| {
+            tracing::error!("mapper thread panicked, the instance is dropped");
+            let turn = Turn {
+                is_faulty: true,
+                ..Turn::default()
+            };
+            (turn, None)
+        });
+        // Before the answer: what its caller asks for next finds the instance idle.
         self.scheduler.give_back(id, turn);
+        if let Some(job) = finished {
+            answer(job);
+        }
     }
 
-    fn serve(&self, mut job: Job, instance: Option<Instance>) -> Turn {
+    /// What was done for the job; and the job, if that was all.
+    fn serve(&self, mut job: Job, instance: Option<Instance>) -> (Turn, Option<Job>) {
         let _ticking = self.core.ticker.begin();
         let (started, cpu_before) = (Instant::now(), thread_cpu_time());
         let mut turn = Turn {
@@ -71,40 +78,43 @@ impl Worker {
         let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         job.mapper.usage.busy_ns.fetch_add(nanos, Ordering::Relaxed);
         if is_finished {
-            answer(job);
-        } else {
-            turn.unfinished = Some(job);
+            return (turn, Some(job));
         }
-        turn
+        turn.unfinished = Some(job);
+        (turn, None)
     }
 
-    /// Maps the job's events; `false` when its time is over while others wait, or when the quick lane has no instance
-    /// for it any more.
+    /// Maps the job's events; `false` when its time is over while others wait, or when the quick lane cannot do more
+    /// for it.
     fn map_events(&self, job: &mut Job, turn: &mut Turn, started: Instant) -> bool {
         while let Some(event) = job.events.get(job.verdicts.len()).cloned() {
             if job.reply.is_closed() {
                 return true;
             }
-            turn.instance = turn.instance.take().filter(|it| !it.is_worn(&job.mapper));
-            let mut instance = match turn.instance.take() {
-                Some(instance) => instance,
-                None if self.lane == Lane::Quick => return false,
-                None => match self.start(&job.mapper, turn) {
-                    Ok(instance) => instance,
-                    Err(fault) => {
-                        fail_rest(job, &fault);
-                        turn.is_faulty = true;
-                        return true;
-                    }
-                },
+            let mut instance = match self.instance(job, turn) {
+                Ok(Some(instance)) => instance,
+                Ok(None) => return false,
+                Err(fault) => {
+                    fail_rest(job, &fault);
+                    turn.is_faulty = true;
+                    return true;
+                }
             };
-            let mapping = map(&mut instance, &job.mapper, &event);
+            let mapping = instance.map(&job.mapper, &event);
             turn.calls += 1;
+            turn.longest_call = turn.longest_call.max(instance.call_cpu());
             if is_broken(&mapping) {
                 turn.is_faulty = true;
+                drop(instance);
             } else {
                 turn.instance = Some(instance);
             }
+            if mapping.as_ref().is_err_and(lacks_host_memory) && !job.is_short_of_memory() {
+                // Idle instances may have what it lacks. One more try, so that it ends if they do not.
+                job.lacked_memory_at = Some(job.verdicts.len());
+                continue;
+            }
+            count(&job.mapper, mapping.is_err());
             job.verdicts.push(mapping);
             let is_unfinished = job.verdicts.len() < job.events.len();
             if is_unfinished && started.elapsed() >= SLICE && self.scheduler.has_waiting(self.lane)
@@ -115,48 +125,43 @@ impl Worker {
         true
     }
 
+    /// The instance for the job's next event; `None` if the slow lane must see to it.
+    fn instance(&self, job: &Job, turn: &mut Turn) -> Result<Option<Instance>, MapperFault> {
+        let is_short_of_memory = job.is_short_of_memory();
+        if self.lane == Lane::Quick && is_short_of_memory {
+            return Ok(None);
+        }
+        if is_short_of_memory {
+            drop((turn.instance.take(), self.scheduler.take_idle()));
+        }
+        let warm = turn.instance.take().filter(|it| !it.is_worn(&job.mapper));
+        match (warm, self.lane) {
+            (Some(instance), _) => Ok(Some(instance)),
+            (None, Lane::Quick) => Ok(None),
+            (None, Lane::Slow) => self.start(&job.mapper, turn).map(Some),
+        }
+    }
+
     fn start(&self, mapper: &Mapper, turn: &mut Turn) -> Result<Instance, MapperFault> {
         let cpu_before = thread_cpu_time();
-        let started = self.start_with_memory(mapper);
+        // Relaxed, here as elsewhere: the counters are only read for reporting.
+        mapper.usage.instances.fetch_add(1, Ordering::Relaxed);
+        let start = || Instance::start(mapper);
+        let started = with_room(&self.scheduler, start, |started| match started {
+            Err(StartInstanceError::Fault(fault)) => Some(fault),
+            Ok(_) | Err(StartInstanceError::Refused(_)) => None,
+        });
         turn.starts_cpu += thread_cpu_time().saturating_sub(cpu_before);
         started.map_err(StartInstanceError::into_fault)
     }
-
-    /// Warm instances are only a cache: the one that is needed now takes their memory.
-    fn start_with_memory(&self, mapper: &Mapper) -> Result<Instance, StartInstanceError> {
-        // Relaxed, here as elsewhere: the counters are only read for reporting.
-        mapper.usage.instances.fetch_add(1, Ordering::Relaxed);
-        let started = Instance::start(mapper);
-        let is_host_full = matches!(
-            started,
-            Err(StartInstanceError::Fault(MapperFault::Memory {
-                scope: MemoryScope::Host,
-                ..
-            }))
-        );
-        if !is_host_full {
-            return started;
-        }
-        let idle = self.scheduler.take_idle();
-        if idle.is_empty() {
-            return started;
-        }
-        drop(idle);
-        Instance::start(mapper)
-    }
 }
 
-fn map(
-    instance: &mut Instance,
-    mapper: &Mapper,
-    event: &StatusEvent,
-) -> Result<Mapping, MapperFault> {
+/// Counts an event that the mapper was called for.
+fn count(mapper: &Mapper, is_fault: bool) {
     mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
-    let mapping = instance.map(mapper, event);
-    if mapping.is_err() {
+    if is_fault {
         mapper.usage.faults.fetch_add(1, Ordering::Relaxed);
     }
-    mapping
 }
 
 /// Whether the instance that said this is good for nothing any more.
@@ -167,8 +172,7 @@ fn is_broken(mapping: &Result<Mapping, MapperFault>) -> bool {
 /// A plugin that does not start now would not start for the next event, and each try may take as
 /// long as the deadline of `init`.
 fn fail_rest(job: &mut Job, fault: &MapperFault) {
-    job.mapper.usage.calls.fetch_add(1, Ordering::Relaxed);
-    job.mapper.usage.faults.fetch_add(1, Ordering::Relaxed);
+    count(&job.mapper, true);
     job.verdicts.resize(job.events.len(), Err(fault.clone()));
 }
 

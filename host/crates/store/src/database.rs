@@ -3,14 +3,27 @@
 //! A file that cannot be read is always an error and never an empty store. Small files are
 //! verified page by page when they open, since the engine trusts a file that was closed cleanly.
 
-use std::fs;
+mod creation;
+mod flush_mark;
+mod marked_file;
+
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, TableError};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError,
+    TableDefinition, TableError,
+};
 
+use self::creation::create;
+pub(crate) use self::creation::{build, sync_folder};
+pub(crate) use self::flush_mark::FlushMark;
+use self::marked_file::MarkedFile;
 use crate::repair::damage_at_start;
 
 /// Numbers of a file, by name; `schema` is the version of its tables.
@@ -42,7 +55,7 @@ impl EngineError {
             // A file that was cut ends before its pages do.
             redb::Error::Io(error) => matches!(
                 error.kind(),
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
             ),
             _ => false,
         }
@@ -60,11 +73,11 @@ macro_rules! engine_errors {
 }
 
 engine_errors!(
-    redb::StorageError,
+    StorageError,
     TableError,
     redb::TransactionError,
     redb::CommitError,
-    redb::DatabaseError,
+    DatabaseError,
     redb::CursorError,
     redb::SetDurabilityError
 );
@@ -112,7 +125,7 @@ pub enum OpenStoreError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -170,23 +183,26 @@ pub(crate) fn open(
     cache_bytes: usize,
     schema: u64,
 ) -> Result<OpenedFile, OpenStoreError> {
-    let found = fs::metadata(path).ok().map(|metadata| metadata.len());
-    if found == Some(0) {
+    match fs::metadata(path) {
         // The engine would make a new store of it, and what was in it would be gone without a word.
-        return Err(OpenStoreError::Damaged {
-            path: path.to_owned(),
-            detail: "it has no bytes".to_owned(),
-        });
+        Ok(metadata) if metadata.len() == 0 => {
+            return Err(OpenStoreError::Damaged {
+                path: path.to_owned(),
+                detail: "it has no bytes".to_owned(),
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(path, cache_bytes, schema)?;
+        }
+        _ => {}
     }
-    let existed = found.is_some();
     let repaired = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&repaired);
     let mut builder = Builder::new();
     builder
         .set_cache_size(cache_bytes)
         .set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
-    // The engine may panic on a file that was altered after a clean close.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
+    let database = without_panic(path, || {
         // Before the engine, which would go back to an older commit without a word.
         if let Some(detail) = damage_at_start(path, VERIFY_BYTES_MAX) {
             return Err(OpenStoreError::Damaged {
@@ -194,25 +210,27 @@ pub(crate) fn open(
                 detail,
             });
         }
-        let fail = |error| OpenStoreError::of(path, error);
-        let database = create(&builder, path).map_err(fail)?;
-        check_schema(&database, path, schema, existed)?;
+        let database =
+            open_marked(&builder, path).map_err(|error| OpenStoreError::of(path, error))?;
+        check_schema(&database, path, schema)?;
         Ok(database)
-    }));
-    let opened = opened.unwrap_or_else(|_| {
+    })?;
+    Ok(OpenedFile {
+        database,
+        repaired: repaired.load(Ordering::Relaxed),
+    })
+}
+
+/// The engine may panic on a file that was altered after a clean close.
+fn without_panic<T>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, OpenStoreError>,
+) -> Result<T, OpenStoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(OpenStoreError::Damaged {
             path: path.to_owned(),
             detail: "its pages are inconsistent".to_owned(),
         })
-    });
-    if !existed && !matches!(opened, Ok(_) | Err(OpenStoreError::InUse { .. })) {
-        // Half of a new file would be taken for a damaged one. What fails here failed before.
-        drop(fs::remove_file(path));
-    }
-    let database = opened?;
-    Ok(OpenedFile {
-        database,
-        repaired: repaired.load(Ordering::Relaxed),
     })
 }
 
@@ -231,15 +249,40 @@ pub(crate) fn verify(path: &Path) -> Result<(), String> {
     }
 }
 
-fn create(builder: &Builder, path: &Path) -> Result<Database, redb::DatabaseError> {
+/// Opens the file so that each flushed commit is noted beside it.
+fn open_marked(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(StorageError::Io)?;
+    let file = FileBackend::new(file)?;
     #[cfg(any(debug_assertions, feature = "fail-points"))]
     {
         use crate::fail_point::{FailPoint, is_armed, watched_file::WatchedFile};
         if is_armed(FailPoint::Compaction) {
-            return builder.create_with_backend(WatchedFile::open(path)?);
+            return open_backend(builder, path, WatchedFile::new(file));
         }
     }
-    builder.create(path)
+    open_backend(builder, path, file)
+}
+
+fn open_backend(
+    builder: &Builder,
+    path: &Path,
+    file: impl StorageBackend,
+) -> Result<Database, DatabaseError> {
+    match FlushMark::open(path) {
+        Ok(mark) => builder.create_with_backend(MarkedFile::new(file, mark)),
+        Err(error) => {
+            // A folder that takes no new files, for instance.
+            tracing::warn!(
+                path = %FlushMark::path_of(path).display(), %error,
+                "cannot be written: if this process is killed, the next start cannot tell damage from an unfinished commit"
+            );
+            builder.create_with_backend(file)
+        }
+    }
 }
 
 /// Checks that the schema is at most `schema`; writes it into a file that has no tables.
@@ -247,7 +290,6 @@ pub(crate) fn check_schema(
     database: &Database,
     path: &Path,
     schema: u64,
-    existed: bool,
 ) -> Result<(), OpenStoreError> {
     let fail = |error: EngineError| OpenStoreError::of(path, error);
     match read_number(database, SCHEMA_NUMBER).map_err(fail)? {
@@ -257,7 +299,7 @@ pub(crate) fn check_schema(
             supported: schema,
         }),
         Some(_) => Ok(()),
-        None if existed && has_tables(database).map_err(fail)? => Err(OpenStoreError::Damaged {
+        None if has_tables(database).map_err(fail)? => Err(OpenStoreError::Damaged {
             path: path.to_owned(),
             detail: "it has no schema version".to_owned(),
         }),

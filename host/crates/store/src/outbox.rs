@@ -11,6 +11,7 @@ mod dead_letter;
 mod dead_letters;
 mod intake;
 mod jobs;
+mod late_deliveries;
 mod ledger;
 mod meters;
 pub(crate) mod migration;
@@ -168,13 +169,24 @@ impl Outbox {
     /// When the recorder, the share or the outbox is full, the store failed, or the outbox closes.
     pub fn reserve(&self, incarnation: Option<IncarnationId>) -> Result<(), RefuseConnectError> {
         match incarnation {
-            Some(incarnation) => self
-                .shared
-                .intake
-                .lock()
-                .reserve(&self.shared.config, incarnation),
+            Some(incarnation) => self.reserve_after(incarnation, &[]),
             None => Ok(()),
         }
+    }
+
+    /// The same for an incarnation whose rule has earlier ones: all of them together have one share, so
+    /// that an edit of the destination gives a rule no more room. Looks at each of `predecessors`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::reserve`].
+    pub fn reserve_after(
+        &self,
+        incarnation: IncarnationId,
+        predecessors: &[IncarnationId],
+    ) -> Result<(), RefuseConnectError> {
+        let mut intake = self.shared.intake.lock();
+        intake.reserve(&self.shared.config, incarnation, predecessors)
     }
 
     /// Gives back a reservation that was not used.

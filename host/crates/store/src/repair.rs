@@ -22,9 +22,11 @@ use std::path::{Path, PathBuf};
 
 use self::image::Image;
 use self::survey::Survey;
+use crate::database::FlushMark;
 use crate::outbox::tables::SCHEMA as OUTBOX_SCHEMA;
 use crate::{OpenStoreError, meta};
 
+pub(crate) use self::header::served_commit;
 pub use self::report::{
     CheckReport, Damage, Remedy, RepairReport, TableCheck, TableRepair, TallyMismatch, TallyRepair,
 };
@@ -198,14 +200,17 @@ pub fn repair(path: &Path, kind: StoreFile) -> Result<RepairReport, RepairStoreE
     verify(&new, kind)?;
     report.remedy = Remedy::Salvaged;
     report.damaged_file = Some(swap::swap(path, &new)?);
+    // The new file counts its commits from the begin. A start would replace the mark before its first one.
+    drop(FlushMark::remove(path));
     Ok(report)
 }
 
 /// What keeps a start from using the file as it is: where, and what; `None` if nothing does.
 ///
 /// The engine by itself would go back to the commit before, without a word, when one of its last
-/// pages is damaged after a crash. That is right for a commit that a power cut tore, which nobody
-/// was told of; it is wrong for a page that lost a bit, which is what this finds.
+/// pages is damaged after a crash. That is right for a commit that was not finished, which nobody was
+/// told of; it is wrong for one that was flushed. The mark beside the file tells which it is. Where it
+/// does not, after a power failure or without the mark, the commit is left out, and the log says so.
 ///
 /// A file above `verify_bytes_max` is read only as far as the engine would read it itself.
 pub(crate) fn damage_at_start(path: &Path, verify_bytes_max: u64) -> Option<String> {
@@ -214,14 +219,20 @@ pub(crate) fn damage_at_start(path: &Path, verify_bytes_max: u64) -> Option<Stri
         // The engine says what it is.
         return None;
     }
-    let may_be_torn = image.header.is_open && !image.header.is_two_phase;
-    let survey = if may_be_torn || image.bytes <= verify_bytes_max {
+    let survey = if image.header.may_go_back() || image.bytes <= verify_bytes_max {
         Survey::of(&image).ok()?
     } else {
         Survey::of_header(&image)
     };
-    if may_be_torn && !survey.is_mendable && is_other_whole(&image) {
-        tracing::warn!(path = %path.display(), "the last commit was not finished and is left out");
+    if is_left_out(&image, &survey) {
+        if image.header.is_untold() {
+            tracing::warn!(path = %path.display(), "the last commit was not finished and is left out; nobody was told of it");
+        } else {
+            tracing::error!(
+                path = %path.display(),
+                "the last commit is not whole and is left out: after a power failure nobody was told of it; if the machine did not go down, the file was damaged, and up to one commit of acknowledged changes is lost"
+            );
+        }
         return None;
     }
     let first = survey.damages.first()?;
@@ -231,6 +242,11 @@ pub(crate) fn damage_at_start(path: &Path, verify_bytes_max: u64) -> Option<Stri
     } else {
         format!("{first}; {more} more")
     })
+}
+
+/// Whether a start goes back to the commit before the last one, since that may be torn and this is whole.
+fn is_left_out(image: &Image, survey: &Survey) -> bool {
+    image.header.may_be_torn() && !survey.is_mendable && is_other_whole(image)
 }
 
 /// Whether the commit before the last one is whole.
@@ -251,8 +267,18 @@ fn open(path: &Path) -> Result<Image, CheckStoreError> {
     }
 }
 
+/// What a start would use of the file, and what is wrong with that.
 fn survey(path: &Path, image: &Image) -> Result<Survey, CheckStoreError> {
-    Survey::of(image).map_err(|source| unreadable(path, source))
+    let fail = |source| unreadable(path, source);
+    let survey = Survey::of(image).map_err(fail)?;
+    match image.header.other {
+        Some(other) if image.header.is_untold() && is_left_out(image, &survey) => {
+            let mut survey = Survey::of_slot(image, other).map_err(fail)?;
+            survey.leaves_out_last = true;
+            Ok(survey)
+        }
+        _ => Ok(survey),
+    }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> CheckStoreError {
@@ -269,6 +295,14 @@ fn report_of(path: &Path, kind: StoreFile, image: &Image, survey: Survey) -> Che
             "{} is left from a repair that did not end",
             swap::new_file(path).display()
         ));
+    }
+    if survey.leaves_out_last {
+        notes.push("the last commit was not finished and is left out".to_owned());
+    } else if is_left_out(image, &survey) {
+        notes.push(
+            "a start would leave the last commit out, as one that a power failure cut off"
+                .to_owned(),
+        );
     }
     let is_whole = survey.damages.is_empty();
     let mut damages = survey.damages.clone();

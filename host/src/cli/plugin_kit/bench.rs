@@ -99,7 +99,7 @@ pub(super) fn run(connection: &Connection, plan: Plan) -> Result<(), Failure> {
         .map_err(|fault| Failure::new(Exit::Failed, fault.to_string()))?;
     let fuel = measure_fuel(
         engine::config(memory),
-        engine::code(),
+        engine::code_that_counts_fuel(),
         &bytes,
         &config,
         &event,

@@ -1,15 +1,17 @@
-//! The host's own engine with the host's default limits, in this process.
+//! The host's own engine with the host's default limits; it calls plugins in this process.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
 use plugin_runtime::{
-    CodeCacheConfig, CodeConfig, CompiledPlugin, Compiler, PluginRuntime, RuntimeConfig,
+    CodeCacheConfig, CodeConfig, CompileLimits, CompiledPlugin, Compiler, PluginRuntime,
+    RuntimeConfig,
 };
 
 use super::{Language, Manifest};
 use crate::cli::failure::{Exit, Failure};
+use crate::compiled_code;
 use crate::config::defaults;
 
 /// What an interpreter takes; the manual says to give such a rule as much.
@@ -58,18 +60,35 @@ pub(super) fn config(memory: u64) -> RuntimeConfig {
     }
 }
 
-/// A component with an interpreter takes 20 s to compile: `test`, `check` and `bench` share the result.
-pub(super) fn code() -> CodeConfig {
+/// Who compiles for `test`, `check` and `bench`: a child with a host's default limits, so that a component hurts no
+/// machine and is refused here as it is there. One with an interpreter takes 20 s: they share the result.
+fn code() -> CodeConfig {
+    let limits = CompileLimits {
+        memory_bytes_max: defaults::COMPILE_MEMORY_BYTES,
+        cpu_seconds_max: defaults::COMPILE_TIME.as_secs(),
+    };
+    CodeConfig {
+        compiler: compiled_code::compiler(limits),
+        cache: cache(),
+    }
+}
+
+/// The same for code that counts fuel, which only this process compiles: of a component that [`compile`] took, so that
+/// it is known to need no more than a host gives it.
+pub(super) fn code_that_counts_fuel() -> CodeConfig {
+    CodeConfig {
+        compiler: Compiler::InProcess,
+        cache: cache(),
+    }
+}
+
+fn cache() -> Option<CodeCacheConfig> {
     let folders = directories::ProjectDirs::from("", "", "rulemill");
-    let cache = folders.map(|folders| CodeCacheConfig {
+    folders.map(|folders| CodeCacheConfig {
         folder: folders.cache_dir().join("compiled-plugins"),
         key_file: folders.cache_dir().join("compiled-plugins.key"),
         bytes_max: CACHE_BYTES_MAX,
-    });
-    CodeConfig {
-        compiler: Compiler::InProcess,
-        cache,
-    }
+    })
 }
 
 /// Compiles a component.

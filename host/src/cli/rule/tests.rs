@@ -1,5 +1,6 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::change_type;
 use super::parts::{Parts, parse_object};
 
 fn parts() -> Parts {
@@ -98,4 +99,52 @@ fn a_plugin_configuration_is_an_object() {
     for wrong in ["", "[]", "1", "{a: 1}"] {
         assert!(parse_object(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_rule_of_another_type_keeps_its_rocketmq_end() {
+    let status = json!({
+        "ruleId": "r", "type": "clientStatusNotification", "status": "enabled",
+        "source": { "groupId": "GID_A" },
+        "destination": { "service": "rocketmq", "instanceId": "i", "topic": "T", "ordering": "strict" },
+        "mapping": { "plugin": "filter" }, "onActivate": "none",
+    });
+    let changed = |rule: &Value, rule_type: &str| {
+        let mut rule = rule.clone();
+        change_type(&mut rule, rule_type);
+        rule
+    };
+    assert_eq!(changed(&status, "clientStatusNotification"), status);
+    let inbound = changed(&status, "dataInbound");
+    assert_eq!(
+        inbound,
+        json!({
+            "ruleId": "r", "type": "dataInbound",
+            "source": { "service": "rocketmq", "instanceId": "i", "topic": "T" },
+            "destination": {},
+        })
+    );
+    let inbound = json!({
+        "ruleId": "r", "type": "dataInbound",
+        "source": { "service": "rocketmq", "instanceId": "i", "topic": "T" },
+        "destination": { "mqttTopic": "M" },
+    });
+    let outbound = changed(&inbound, "dataOutbound");
+    assert_eq!(
+        outbound,
+        json!({
+            "ruleId": "r", "type": "dataOutbound",
+            "source": { "mqttTopic": "M" },
+            "destination": { "service": "rocketmq", "instanceId": "i", "topic": "T" },
+        })
+    );
+    assert_eq!(
+        changed(&outbound, "clientStatusNotification"),
+        json!({
+            "ruleId": "r", "type": "clientStatusNotification",
+            "source": {},
+            "destination": { "service": "rocketmq", "instanceId": "i", "topic": "T" },
+            "mapping": {},
+        })
+    );
 }

@@ -122,7 +122,7 @@ pub(crate) async fn carry_out(served: &Served, call: &Call) -> Result<Value, Fai
 }
 
 fn batch(served: &Served, call: &Call) -> Result<Value, Failure> {
-    let ids = call.list("ClientIdList");
+    let ids = call.list("ClientIdList")?;
     if ids.is_empty() || ids.len() > BATCH_IDS_MAX {
         return Err(Failure::parameter(format!(
             "ClientIdList.1 to ClientIdList.N have to be 1 to {BATCH_IDS_MAX} client ids, not {}.",

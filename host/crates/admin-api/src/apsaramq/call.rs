@@ -103,11 +103,27 @@ impl Call {
     }
 
     /// `NAME.1`, `NAME.2` and so on.
-    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
-        (1..=PARAMETERS_MAX)
+    ///
+    /// # Errors
+    ///
+    /// When a number is left out, or something else stands for it: nothing of a list is overlooked.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<&str>, Failure> {
+        let items: Vec<&str> = (1..=PARAMETERS_MAX)
             .map_while(|number| self.parameters.get(&format!("{name}.{number}")))
             .map(String::as_str)
-            .collect()
+            .collect();
+        let is_of_list = |other: &&String| {
+            let rest = other.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let given = self.parameters.keys().filter(is_of_list).count();
+        if given == items.len() {
+            return Ok(items);
+        }
+        let missing = items.len() + 1;
+        Err(Failure::parameter(format!(
+            "{name}.{missing} is missing, but there are {given} parameters {name}.N: number them from 1 without a gap."
+        )))
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -172,3 +172,23 @@ fn too_many_nonces_are_refused_until_old_ones_go() {
         .take("a", "one more", 2 * 15 * 60 * 1000 + 1)
         .unwrap();
 }
+
+#[test]
+fn a_list_with_a_gap_is_refused() {
+    let list = |query: &str| {
+        let request = Request::post(format!("/?{query}")).body(()).unwrap();
+        let call = Call::unchecked(&request.into_parts().0);
+        let list = call.list("ClientIdList");
+        list.map(|ids| ids.len())
+            .map_err(|failure| failure.message().to_owned())
+    };
+    assert_eq!(list("ClientIdList.1=a&ClientIdList.2=b"), Ok(2));
+    assert_eq!(list("Other=a"), Ok(0));
+    for gap in [
+        "ClientIdList.1=a&ClientIdList.3=b",
+        "ClientIdList.1=a&ClientIdList.02=b",
+    ] {
+        let message = list(gap).unwrap_err();
+        assert!(message.contains("ClientIdList.2 is missing"), "{message}");
+    }
+}

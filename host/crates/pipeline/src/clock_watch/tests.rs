@@ -31,7 +31,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let clock = Arc::new(ManualClock(AtomicU64::new(START_MS)));
-        let watch = ClockWatch::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let watch = ClockWatch::new(Arc::clone(&clock) as Arc<dyn Clock>, Vec::new());
         let at = watch.state.lock().at;
         Self { clock, watch, at }
     }
@@ -87,4 +87,18 @@ fn only_the_last_steps_are_remembered() {
         assert_eq!(it.watch.steps_until(it.at).len(), 1);
     }
     assert_eq!(it.watch.state.lock().steps.len(), STEPS_MAX);
+}
+
+#[test]
+fn a_step_counts_after_a_restart_too() {
+    let mut it = Fixture::new();
+    let day_ms = 86_400_000_i64;
+    it.pass(Duration::from_secs(2), day_ms);
+    it.watch.steps_until(it.at);
+    let again = ClockWatch::new(
+        Arc::clone(&it.clock) as Arc<dyn Clock>,
+        it.watch.steps_forward(),
+    );
+    assert_eq!(again.before_ms_at(HOUR, it.at), it.before_ms());
+    assert!(it.before_ms() < START_MS);
 }

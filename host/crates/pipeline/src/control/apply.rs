@@ -99,7 +99,7 @@ impl Control {
         is_dry_run: bool,
         by: &Actor,
     ) -> Result<ApplyPlan, ApplyError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         let (mut plan, staged) = self.plan(&intent, declaration, by).await?;
         if is_dry_run || plan.changes.is_empty() {

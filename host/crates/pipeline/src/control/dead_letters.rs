@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{EventType, IncarnationId, RuleId, Sequence};
+use domain::{EventType, IncarnationId, Rule, RuleId, Sequence};
 use store::{
     DeadLetter, DeadLetterFilter, EditDeadLettersError, Outbox, ReadStoreError, ReplayDeadLetter,
 };
@@ -71,6 +71,9 @@ struct Choice {
     event_type: EventType,
     rule_id: RuleId,
 }
+
+/// The present incarnation of a rule and its predecessors.
+type Present = (IncarnationId, Arc<[IncarnationId]>);
 
 impl Control {
     /// The newest letters that `filter` lets through, at most `limit`.
@@ -185,10 +188,10 @@ impl Control {
     ) -> Result<Option<String>, ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
-        let mut letters: Vec<(Choice, IncarnationId)> = Vec::with_capacity(chunk.len());
+        let mut letters: Vec<(Choice, Present)> = Vec::with_capacity(chunk.len());
         for choice in chunk {
             match intent.rules.get(&choice.rule_id) {
-                Some(rule) => letters.push((choice.clone(), rule.incarnation)),
+                Some(rule) => letters.push((choice.clone(), self.present(rule))),
                 None => answer.skip(choice.id, format!("its rule {} is gone", choice.rule_id)),
             }
         }
@@ -218,6 +221,12 @@ impl Control {
                 Err(control_errors::store(&error))
             }
         }
+    }
+
+    fn present(&self, rule: &Rule) -> Present {
+        let active = self.rule_set.incarnation(rule.incarnation);
+        let predecessors = active.map(|active| Arc::clone(&active.predecessors));
+        (rule.incarnation, predecessors.unwrap_or_default())
     }
 
     async fn read_letters<T: Send + 'static>(
@@ -297,7 +306,7 @@ fn find(outbox: &Outbox, ids: &[u64]) -> Result<(Vec<Choice>, Vec<u64>), ReadSto
 /// What is to be replayed, and those that are not since their channel is closed.
 fn without_closed(
     outbox: &Outbox,
-    letters: Vec<(Choice, IncarnationId)>,
+    letters: Vec<(Choice, Present)>,
     is_forced: bool,
 ) -> Result<(Vec<ReplayDeadLetter>, Vec<u64>), ReadStoreError> {
     let mut closed = Vec::new();
@@ -309,14 +318,18 @@ fn without_closed(
             event_type,
             ..
         },
-        incarnation,
+        (incarnation, predecessors),
     ) in letters
     {
         let is_stale = event_type == EventType::Connect && !is_forced;
         if is_stale && !outbox.is_channel_open(sequence)? {
             closed.push(id);
         } else {
-            replays.push(ReplayDeadLetter { id, incarnation });
+            replays.push(ReplayDeadLetter {
+                id,
+                incarnation,
+                predecessors,
+            });
         }
     }
     Ok((replays, closed))

@@ -42,7 +42,7 @@ impl Control {
         terms: EditTerms,
         by: &Actor,
     ) -> Result<RuleView, ControlError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         let old = find_free(&intent, rule_id)?;
         check_revision(&old, terms.if_revision)?;

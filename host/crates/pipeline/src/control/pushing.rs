@@ -86,11 +86,11 @@ impl Control {
         if self.stored_version(&name, digest).await?.is_none() {
             tried = Some(self.try_component(&name, digest, &bytes).await?);
         }
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         // Somebody else may have pushed the same bytes meanwhile.
         if let Some(record) = self.stored_version(&name, digest).await? {
             if is_again {
-                let moves = self.moves(&record, by).await;
+                let moves = self.moves(&record, by).await?;
                 self.take_moves(&record, moves, None).await?;
             }
             return Ok((self.version_view(&self.intent.load(), &record), false));
@@ -102,7 +102,7 @@ impl Control {
         };
         self.reloader.keep(plugin);
         let record = self.next_version(name, facts, by, false).await?;
-        let moves = self.moves(&record, by).await;
+        let moves = self.moves(&record, by).await?;
         self.take_moves(&record, moves, Some(bytes)).await?;
         Ok((self.version_view(&self.intent.load(), &record), true))
     }
@@ -210,7 +210,12 @@ impl Control {
     }
 
     /// What `record` becomes for the rules that follow `latest`: active for each whose canary passes.
-    async fn moves(&self, record: &PluginRecord, by: &Actor) -> Moves {
+    ///
+    /// # Errors
+    ///
+    /// When the host is too busy for a canary: nothing is known of the version then, so the push as a whole is to be
+    /// tried again.
+    async fn moves(&self, record: &PluginRecord, by: &Actor) -> Result<Moves, ControlError> {
         let intent = self.intent.load_full();
         let is_behind = |rule_id: &RuleId| match intent.generations.get(rule_id) {
             Some(it) => {
@@ -244,6 +249,7 @@ impl Control {
                     let next = generations::activated(old, &rule_id, record, track, &stamp);
                     moves.active.push(next);
                 }
+                Err(error) if error.code == ControlCode::HostBusy => return Err(error),
                 Err(error) => {
                     let next =
                         old.map(|old| generations::rejected(old, record, &error.message, &stamp));
@@ -252,7 +258,7 @@ impl Control {
                 }
             }
         }
-        moves
+        Ok(moves)
     }
 
     /// Stores the moves, with the version itself if it is new, in one transaction, and makes them true.

@@ -110,12 +110,19 @@ impl Control {
         })
     }
 
-    /// Makes the earlier generations of all rules ready, which the start leaves for later.
-    pub(crate) async fn make_earlier_ready(&self) {
+    /// Loads what [`Control::is_awaiting`] tells of: the earlier generations, which the start leaves for later, and what
+    /// the host was too busy to try. What fails is tried again in a later round.
+    pub(crate) async fn load_awaited(&self) {
         let _change = self.change.lock().await;
         if let Err(error) = self.reload().await {
-            tracing::error!(error = %ErrorChain(&error), "earlier plugin versions were not made ready");
+            tracing::error!(error = %ErrorChain(&error), "plugin versions that are still to be loaded were not");
         }
+    }
+
+    /// Whether a rule should have a plugin version that is not loaded yet.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        let rules = self.rule_set.load();
+        rules.incarnations.values().any(|it| !it.awaited.is_empty())
     }
 }
 

@@ -66,7 +66,7 @@ impl Control {
         rule_id: Option<&RuleId>,
         by: &Actor,
     ) -> Result<PluginRollback, ControlError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         if !intent.plugins.contains_key(name) {
             return Err(super::plugins::not_found(name));
@@ -106,7 +106,7 @@ impl Control {
         &self,
         request: &RollbackRequest,
     ) -> Result<(), ControlError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         let Some(rule) = intent.rules.get(&request.rule_id) else {
             return Ok(());

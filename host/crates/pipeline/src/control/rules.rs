@@ -2,6 +2,8 @@
 
 mod state;
 
+pub(super) use self::state::{Problem, event_count, worst};
+
 use std::sync::Arc;
 
 use domain::{Actor, AnyRule, AnyRuleDraft, RuleId};
@@ -51,7 +53,7 @@ impl Control {
         is_forced: bool,
         by: &Actor,
     ) -> Result<RuleView, ControlError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         if intent.any_rule(draft.rule_id()).is_some() {
             let message = format!(
@@ -81,7 +83,7 @@ impl Control {
         terms: EditTerms,
         by: &Actor,
     ) -> Result<RuleView, ControlError> {
-        let _change = self.change.lock().await;
+        let _change = self.begin_change().await;
         let intent = self.intent.load_full();
         let old = find_free(&intent, draft.rule_id())?;
         check_revision(&old, terms.if_revision)?;

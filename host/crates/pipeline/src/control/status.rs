@@ -1,9 +1,12 @@
 //! What the whole pipeline is doing. The sums that the counts promise hold in each answer.
 
+mod draining;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{EventType, IncarnationId, RefuseConnectError, Rule, RuleId};
+pub(crate) use draining::UNKNOWN_REMEDY;
 use parking_lot::Mutex;
 use plugin_runtime::MapperUsage;
 use store::{IncarnationCounts, OutboxCounts};
@@ -68,6 +71,7 @@ impl Control {
             events: events(&all, self.baseline.total, refused.total, unmatched),
             outbox: self.outbox_view(),
             rules: rules.collect(),
+            draining: self.draining(&intent, &counts),
         }
     }
 
@@ -125,17 +129,18 @@ impl Control {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let intent = self.intent.load();
-        let degraded = intent.rules.values().filter_map(|rule| {
+        let rules = intent.rules.values().map(|rule| {
             let state = self.state(rule);
-            match state.health {
-                Health::Running | Health::Disabled | Health::Draining => None,
-                Health::Paused | Health::Faulted | Health::Retrying => Some((
-                    rule.draft.rule_id.clone(),
-                    state.health,
-                    state.reason.unwrap_or_default(),
-                )),
-            }
+            (Some(rule.draft.rule_id.clone()), state.health, state.reason)
         });
+        let draining = self.draining(&intent, &self.outbox.all_counts());
+        let draining = draining
+            .into_iter()
+            .map(|line| (line.rule_id, line.health, line.reason));
+        let degraded = rules
+            .chain(draining)
+            .filter(|(_, health, _)| health.rank() > 0)
+            .map(|(rule_id, health, reason)| (rule_id, health, reason.unwrap_or_default()));
         Readiness {
             not_ready: self.not_ready(),
             degraded: degraded.collect(),
@@ -145,7 +150,7 @@ impl Control {
     /// Why the host takes no events at all; `None` if it takes those of some rule.
     fn not_ready(&self) -> Option<String> {
         // What no incarnation has used has all of its share: only the host's own limits refuse it.
-        match self.outbox.check_room(NO_INCARNATION) {
+        match self.outbox.check_room(NO_INCARNATION, &[]) {
             Ok(()) | Err(RefuseConnectError::ShareFull | RefuseConnectError::UnknownGroup) => None,
             Err(
                 reason @ (RefuseConnectError::RecorderFull
@@ -158,7 +163,7 @@ impl Control {
 
     /// Why CONNECTs of the rule's group are refused, if they are.
     pub(super) fn refusal(&self, rule: &Rule) -> Option<String> {
-        let room = self.outbox.check_room(rule.incarnation).err();
+        let room = self.room(rule.incarnation).err();
         let reason = room.or_else(|| self.observed.refusals.reason(&rule.draft.rule_id))?;
         let limits = &self.outbox_limits;
         let cause = match reason {
@@ -187,8 +192,16 @@ impl Control {
             incarnation: rule.incarnation,
         });
         let refusals = &self.observed.refusals;
-        let room = |incarnation| self.outbox.check_room(incarnation);
+        let room = |incarnation| self.room(incarnation);
         refusals.review(reviewed, room, Instant::now());
+    }
+
+    /// Whether a CONNECT of a rule's present incarnation would find room.
+    fn room(&self, incarnation: IncarnationId) -> Result<(), RefuseConnectError> {
+        let active = self.rule_set.incarnation(incarnation);
+        let predecessors = active.as_ref().map(|active| &*active.predecessors);
+        let outbox = &self.outbox;
+        outbox.check_room(incarnation, predecessors.unwrap_or_default())
     }
 
     /// The pipeline's metrics as Prometheus text.

@@ -25,6 +25,9 @@ const TRIES_MAX: u32 = 3;
 /// plugin is at fault, not the events: the rule pauses and buries nothing.
 const FAULTS_IN_A_ROW_MAX: u32 = 5;
 
+const ASKED_FIRST: &str =
+    "other versions of the plugin are asked first, and they are not loaded yet";
+
 /// What becomes of one event.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -36,7 +39,8 @@ pub(super) enum Verdict {
     Settle(Outcome),
     /// Its client waits, as long as the plugin may ask for it.
     Park(String),
-    /// Its client waits, however long it takes: the plugin ran out of time or memory.
+    /// Its client waits, however long it takes: the plugin ran out of time or memory, or other versions of it are not
+    /// loaded yet.
     Wait(String),
 }
 
@@ -210,7 +214,8 @@ async fn resolve(context: &CourierContext, event: &StatusEvent, first: First<'_>
             if let Some(judged) = failed.ask_earlier(context, event).await {
                 return judged;
             }
-            let is_news = !first.is_again;
+            // With any other policy the event ends here, also if its client waited for something else before.
+            let is_news = !first.is_again || active.mapping.on_fault != OnFault::Retry;
             if is_news && active.earlier.is_empty() {
                 loaded.track.failed();
             }
@@ -218,7 +223,7 @@ async fn resolve(context: &CourierContext, event: &StatusEvent, first: First<'_>
                 .faults_in_a_row
                 .fetch_add(u32::from(is_news), Ordering::Relaxed)
                 + u32::from(is_news);
-            if first.is_again || in_a_row < FAULTS_IN_A_ROW_MAX {
+            if !is_news || in_a_row < FAULTS_IN_A_ROW_MAX {
                 let verdict = after_fault(context, &active, event, &fault).await;
                 return Judged::of(verdict, &loaded, Some(&fault));
             }
@@ -254,7 +259,7 @@ struct Failed<'a> {
 }
 
 impl Failed<'_> {
-    /// Has the event mapped by an earlier generation. `None`: none of them can, so the event is the
+    /// Has the event mapped by an earlier generation, or wait for one. `None`: none of them can, so the event is the
     /// poison.
     async fn ask_earlier(&self, context: &CourierContext, event: &StatusEvent) -> Option<Judged> {
         let is_other = |it: &&LoadedMapper| !Arc::ptr_eq(&it.mapper, &self.loaded.mapper);
@@ -276,7 +281,12 @@ impl Failed<'_> {
                 Err(fault) => context.metrics.faulted(&context.rule_id, fault.kind()),
             }
         }
-        None
+        if self.active.awaited.is_empty() {
+            return None;
+        }
+        // One that is not loaded yet may map it: its client waits for the next snapshot.
+        let verdict = Verdict::Wait(format!("{}; {ASKED_FIRST}", self.fault));
+        Some(Judged::of(verdict, self.loaded, Some(self.fault)))
     }
 
     /// Counts the failure against the generation, and asks for a rollback when it is one too many.

@@ -17,18 +17,18 @@ const PARKED_EVENTS_MAX: usize = 4096;
 /// How long a client has been waiting.
 #[derive(Clone, Debug)]
 pub(super) struct Patience {
-    /// Since when, UNIX milliseconds.
-    pub(super) since_ms: u64,
+    /// Since when. Not by the wall clock: a step of it is no patience.
+    pub(super) since: Instant,
     /// The plugin faulted; it did not ask for it.
     is_fault: bool,
     backoff: Backoff,
 }
 
 impl Patience {
-    pub(super) fn new(since_ms: u64) -> Self {
+    pub(super) fn new() -> Self {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         Self {
-            since_ms,
+            since: Instant::now(),
             is_fault: false,
             backoff,
         }

@@ -154,9 +154,11 @@ impl Rig {
                 ordering: self.setting.ordering,
                 mapper: Ok(plugin::loaded().1),
                 earlier: Vec::new(),
+                awaited: Vec::new(),
                 fallback: None,
                 generation: 1,
                 is_discarding: false,
+                predecessors: Arc::default(),
             });
         change(active);
         let incarnations = all.iter().map(|(id, it)| (*id, Arc::new(it.clone())));
@@ -191,7 +193,7 @@ impl Rig {
             runtime: plugin::loaded().0,
             rules: Arc::clone(&self.rules),
             health: Arc::new(HealthCell::new(clock.clone())),
-            clock_watch: Arc::new(ClockWatch::new(clock.clone())),
+            clock_watch: Arc::new(ClockWatch::new(clock.clone(), Vec::new())),
             clock,
             metrics: Arc::new(Metrics::new()),
             samples: Arc::clone(&self.samples),

@@ -48,6 +48,8 @@ struct Batch {
     waited: HashMap<ClientId, Patience>,
     /// Events wait for those of an earlier incarnation.
     is_held: bool,
+    /// Events were taken from a lane, though perhaps only to be put behind their parked clients.
+    is_moving: bool,
 }
 
 impl QueueWorker {
@@ -106,7 +108,10 @@ impl QueueWorker {
                 self.parking.hasten(Instant::now());
             }
             let batch = self.collect().await;
-            if batch.events.is_empty() {
+            if batch.events.is_empty() && batch.is_moving {
+                // Others of the slot may be behind what was put aside; that ends when no more may be parked.
+                tokio::task::yield_now().await;
+            } else if batch.events.is_empty() {
                 self.idle(&mut changed, batch.is_held).await;
             } else {
                 self.carry(batch).await;
@@ -173,7 +178,7 @@ impl QueueWorker {
             }
             let mut patience = || {
                 let waited = batch.waited.remove(&client);
-                waited.unwrap_or_else(|| Patience::new(now_ms))
+                waited.unwrap_or_else(Patience::new)
             };
             match verdict {
                 Verdict::Send(messages) => parcels.push(Parcel {
@@ -218,8 +223,7 @@ impl QueueWorker {
         patience: Patience,
         reason: &str,
     ) -> Option<Decided> {
-        let now_ms = self.context.clock.now_ms();
-        let waited_ms = now_ms.saturating_sub(patience.since_ms);
+        let waited_ms = millis(patience.since.elapsed());
         let active = self.context.rules.incarnation(self.context.incarnation);
         match active {
             Some(active) if waited_ms > millis(self.context.delivery.retry_age_max) => {

@@ -138,17 +138,25 @@ fn rule_events(text: &mut String, status: &PipelineStatus) {
             line!(text, "{name}_total{{rule_id=\"{rule_id}\"}} {count}");
         }
     }
+    // A deleted rule has a series for as long as it has events.
+    let deleted = || {
+        let known = status.draining.iter();
+        known.filter_map(|it| Some((it.rule_id.as_ref()?, it.pending, it.pending_bytes)))
+    };
+    let pending = || {
+        let rules = status.rules.iter();
+        let rules = rules.map(|it| (&it.rule_id, it.events.pending, it.pending_bytes));
+        rules.chain(deleted())
+    };
     line!(text, "# TYPE rulemill_rule_events_pending gauge");
-    for rule in &status.rules {
-        let (rule_id, count) = (&rule.rule_id, rule.events.pending);
+    for (rule_id, count, _) in pending() {
         line!(
             text,
             "rulemill_rule_events_pending{{rule_id=\"{rule_id}\"}} {count}"
         );
     }
     line!(text, "# TYPE rulemill_rule_pending_bytes gauge");
-    for rule in &status.rules {
-        let (rule_id, bytes) = (&rule.rule_id, rule.pending_bytes);
+    for (rule_id, _, bytes) in pending() {
         line!(
             text,
             "rulemill_rule_pending_bytes{{rule_id=\"{rule_id}\"}} {bytes}"

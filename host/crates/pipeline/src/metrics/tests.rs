@@ -8,7 +8,7 @@ use store::OutboxStats;
 
 use super::{Metrics, Snapshot, TypeCounts};
 use crate::health::Health;
-use crate::view::{EventCounts, OutboxView, PipelineStatus, RuleStatus};
+use crate::view::{DrainingStatus, EventCounts, OutboxView, PipelineStatus, RuleStatus};
 
 fn snapshot() -> Snapshot {
     let events = EventCounts {
@@ -37,6 +37,22 @@ fn snapshot() -> Snapshot {
                 events,
                 pending_bytes: 300,
             }],
+            draining: vec![
+                DrainingStatus {
+                    rule_id: Some(RuleId::parse("deleted").unwrap()),
+                    health: Health::Retrying,
+                    reason: None,
+                    pending: 5,
+                    pending_bytes: 700,
+                },
+                DrainingStatus {
+                    rule_id: None,
+                    health: Health::Paused,
+                    reason: None,
+                    pending: 6,
+                    pending_bytes: 800,
+                },
+            ],
         },
         outbox: OutboxStats::default(),
         plugin_counters: vec![(
@@ -60,6 +76,8 @@ fn every_term_of_the_sums_is_a_series() {
         "rulemill_rule_events_delivered_total{rule_id=\"rule-1\"} 2",
         "rulemill_rule_events_pending{rule_id=\"rule-1\"} 2",
         "rulemill_rule_pending_bytes{rule_id=\"rule-1\"} 300",
+        "rulemill_rule_events_pending{rule_id=\"deleted\"} 5",
+        "rulemill_rule_pending_bytes{rule_id=\"deleted\"} 700",
         "rulemill_outbox_events_recorded_total 4",
         "rulemill_outbox_events_pending 2",
         "rulemill_plugin_counter{rule_id=\"rule-1\",name=\"a\\\"b\\\\c \"} 7",
@@ -80,6 +98,10 @@ fn every_term_of_the_sums_is_a_series() {
         assert!(text.contains(&format!("rulemill_outbox_events_{name}_total ")));
         assert!(text.contains(&format!("rulemill_rule_events_{name}_total{{")));
     }
+    assert!(
+        !text.contains("rule_id=\"\""),
+        "unknown rules have no series"
+    );
     assert!(!text.contains("# EOF"));
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::glance::{ENTRIES_MAX, Sighting, Stamp};
 use super::judge;
 use super::outcome::FolderOutcome;
-use crate::control_error::{ControlError, ControlErrorKind};
+use crate::control_error::ControlError;
 
 /// A file that is the same for so long is taken for complete.
 pub(super) const SETTLE: Duration = Duration::from_secs(1);
@@ -149,7 +149,7 @@ impl Ledger {
                 let detail = format!("it {verb} version {version} of plugin {}", ready.plugin);
                 (outcome, detail, State::Known)
             }
-            Ended::Refused(error) if error.code.kind() == ControlErrorKind::Internal => {
+            Ended::Refused(error) if error.code.kind().may_pass() => {
                 let again = State::Again(now + RETRY_AFTER);
                 (FolderOutcome::Failed, error.message, again)
             }

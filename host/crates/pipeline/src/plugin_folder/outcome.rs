@@ -36,7 +36,7 @@ outcomes! {
     Rejected = "rejected",
         "correct the plugin and put the new component in its place; `rulemill plugin check FILE` says the same without a host";
     /// The host failed, not the file: it is tried again by itself.
-    Failed = "failed", "look for the host's own trouble, such as its disk; the file is tried again by itself";
+    Failed = "failed", "look for the host's own trouble, such as its disk or its load; the file is tried again by itself";
     /// Larger than `plugins.component-max`.
     TooLarge = "too_large", "make the component smaller, or raise plugins.component-max";
     /// It cannot be read.

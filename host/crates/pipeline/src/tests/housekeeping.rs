@@ -6,7 +6,7 @@ use domain::{AnyRule, IncarnationId};
 use store::Outcome;
 
 use super::{Host, assert_all_sums, record, rule_id};
-use crate::control::PendingEvents;
+use crate::control::{PendingEvents, is_ahead};
 
 const ONE: IncarnationId = IncarnationId(1);
 
@@ -89,4 +89,22 @@ async fn a_deleted_rule_leaves_its_counts_to_the_total() {
     let status = host.status();
     assert_all_sums(&status);
     assert_eq!((status.events.recorded, status.events.discarded), (6, 4));
+}
+
+#[test]
+fn the_same_clients_events_for_the_same_topic_keep_their_order_across_rules() {
+    let earlier = record(1, ONE);
+    let later = IncarnationId(2);
+    let same_way = store::IncarnationRecord {
+        rule_id: rule_id(2),
+        id: later,
+        ..earlier.clone()
+    };
+    assert!(is_ahead(&earlier, &same_way), "another name, the same way");
+    let mut edited = record(1, later);
+    edited.destination.topic = domain::TopicName::parse("Elsewhere").unwrap();
+    assert!(is_ahead(&earlier, &edited), "the same rule");
+    edited.rule_id = rule_id(2);
+    assert!(!is_ahead(&earlier, &edited), "another rule's topic");
+    assert!(!is_ahead(&earlier, &record(2, later)), "other clients");
 }

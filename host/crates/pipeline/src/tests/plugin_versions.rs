@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, AnyRule, PluginName, Rule, StatusEvent, VersionSelector};
+use domain::{Actor, AnyRule, PluginDigest, PluginName, Rule, StatusEvent, VersionSelector};
 use store::{ActivationOutcome, MetaStore};
 use tempfile::TempDir;
 
 use super::{Host, draft, facts, record, rule_id};
 use crate::control::{ControlCode, ControlError, PluginRollback, RuleState};
 use crate::courier::rig::plugin::{TRAPS, client_of_length, component};
+use crate::reloader::Earlier;
 use crate::rollback::RollbackRequest;
 use crate::samples::{Sample, SampleOutcome};
 
@@ -270,4 +271,86 @@ async fn a_rule_from_before_has_its_version_noted_at_the_start() {
     assert_eq!((all[0].0, all[0].1), (2, ActivationOutcome::Activated));
     let refused = back(&host, &plugin(), None).await.unwrap_err();
     assert_eq!(refused.code, ControlCode::NoEarlierVersion);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_awaits_the_earlier_versions_and_loads_them_by_itself() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(BAD, 2)).await;
+    let active = || {
+        let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+        host.rule_set.incarnation(incarnation).unwrap()
+    };
+    let loaded = active().earlier[0].digest;
+    // What the start does first, and what housekeeping finds when its first round failed.
+    host.reload_with(Earlier::Later).await.unwrap();
+    let now = active();
+    assert!(now.earlier.is_empty());
+    assert_eq!(now.awaited, [loaded]);
+    host.until("loaded", |_| active().awaited.is_empty()).await;
+    assert_eq!(active().earlier.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_version_that_cannot_be_loaded_is_not_awaited() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    let mut record = host.intent.load().plugins[&plugin()][0].clone();
+    let missing = PluginDigest([9; 32]);
+    record.digest = missing;
+    let mut generations = host.intent.load().generations[&rule_id(1)].clone();
+    generations.earlier[0].digest = missing;
+    let broken: Result<(), store::WriteMetaError> = host.meta.write(|tx| {
+        tx.put_plugin(&record, b"no component")?;
+        tx.put_generations(&generations)
+    });
+    broken.unwrap();
+    let host = host.restart().await;
+    let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+    let active = || host.rule_set.incarnation(incarnation).unwrap();
+    host.until("given up", |_| active().awaited.is_empty())
+        .await;
+    assert!(active().earlier.is_empty());
+    assert_eq!(version(&host), Some(2));
+}
+
+/// A host with so much memory for all plugins, bytes.
+async fn with_memory(folder: TempDir, bytes: u64) -> Host {
+    Host::open(folder, |config| {
+        config.runtime.memory_total_bytes_max = bytes;
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_host_refuses_an_upload_as_such_and_keeps_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    put_rule(&folder, VersionSelector::Latest);
+    let host = with_memory(folder, 1).await;
+    let refused = host
+        .push_plugin(plugin(), component(TRAPS, 1), &anna())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, ControlCode::HostBusy, "{refused}");
+    assert!(host.plugins().is_empty());
+    assert_eq!(host.reloader.kept(), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_busy_host_could_not_load_is_awaited_and_not_taken_for_unusable() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    let Host { folder, pipeline } = host;
+    pipeline.shutdown(std::time::Duration::ZERO).await;
+    let host = with_memory(folder, 1).await;
+    let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+    let active = host.rule_set.incarnation(incarnation).unwrap();
+    let wanted = host.intent.load().plugins[&plugin()][1].digest;
+    assert_eq!(active.awaited, [wanted]);
+    assert!(active.mapper.as_ref().unwrap_err().contains("too busy"));
+    // The code is there for the next try.
+    assert_eq!(host.reloader.kept(), (1, 0));
 }

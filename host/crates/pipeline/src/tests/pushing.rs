@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{Actor, PluginName};
-use plugin_runtime::{ChildCompiler, CodeConfig, CompileLimits, Compiler};
+use domain::{Actor, AnyRuleDraft, PluginName};
+use plugin_runtime::{
+    Case, ChildCompiler, CodeConfig, CompileLimits, Compiler, EventIn, with_cases,
+};
 
-use super::{Host, PATIENCE, rule_id};
-use crate::control::ControlCode;
+use super::{Host, PATIENCE, draft, rule_id};
+use crate::control::{ApplyScope, ControlCode, Declaration, DeclaredRule, EditTerms};
 use crate::courier::rig::plugin::{TRAPS, component};
 
 fn plugin() -> PluginName {
@@ -77,4 +79,56 @@ async fn the_same_bytes_twice_at_once_are_one_version() {
     let mut versions = [two.unwrap().0.version, three.unwrap().0.version];
     versions.sort_unstable();
     assert_eq!(versions, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_leaves_no_code_behind() {
+    let host = Host::start(1).await;
+    let by = Actor::token("anna");
+    let before = host.reloader.kept();
+    let case = Case {
+        name: "it skips".to_owned(),
+        config: None,
+        event: EventIn::default(),
+        message: Vec::new(),
+        skipped: true,
+        rejected: None,
+        retry: None,
+        config_refused: None,
+    };
+    for label in 1..=3 {
+        let bytes = with_cases(&component(TRAPS, label), std::slice::from_ref(&case)).unwrap();
+        let refused = host.push_plugin(plugin(), bytes.clone(), &by).await;
+        assert_eq!(refused.unwrap_err().code, ControlCode::CanaryFailed);
+        host.stage_component(bytes).await.unwrap_err();
+        assert_eq!(host.reloader.kept(), before);
+    }
+    // Neither does what is only tried, or only uploaded for later.
+    let digest = host.stage_component(component(TRAPS, 1)).await.unwrap();
+    assert_eq!(host.reloader.kept(), before);
+    let mut draft = draft(1);
+    draft.mapping.plugin = plugin();
+    let declaration = || Declaration {
+        groups: Vec::new(),
+        plugins: vec![(plugin(), digest)],
+        rules: vec![DeclaredRule {
+            draft: AnyRuleDraft::Status(draft.clone()),
+            warnings: Vec::new(),
+            file: None,
+        }],
+        is_pruning: false,
+        is_forced: true,
+        scope: ApplyScope::Operator,
+    };
+    let plan = host.apply(declaration(), true, &by).await.unwrap();
+    assert_eq!(plan.changes.len(), 2, "{plan:?}");
+    assert_eq!(host.reloader.kept(), before);
+    host.apply(declaration(), false, &by).await.unwrap();
+    assert_eq!(host.reloader.kept(), (1, 1));
+    // What is used stays through a change that is refused.
+    draft.mapping.limits.memory_bytes_max = Some(u64::MAX);
+    let edit = AnyRuleDraft::Status(draft);
+    let refused = host.replace_rule(edit, EditTerms::default(), &by).await;
+    assert_eq!(refused.unwrap_err().code, ControlCode::InvalidRule);
+    assert_eq!(host.reloader.kept(), (1, 1));
 }

@@ -46,7 +46,7 @@ async fn a_full_share_is_shown_everywhere_and_recovers_by_itself() {
     let readiness = host.readiness();
     assert_eq!(readiness.not_ready, None);
     let (id, _, reason) = &readiness.degraded[0];
-    assert_eq!(*id, rule_id(1));
+    assert_eq!(*id, Some(rule_id(1)));
     assert!(
         reason.contains("connects of group GID_rule1 are refused"),
         "{reason}"

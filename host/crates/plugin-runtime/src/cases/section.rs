@@ -5,8 +5,11 @@ use std::ops::Range;
 use wasmparser::{Parser, Payload};
 
 use super::{CASES_BYTES_MAX, CASES_MAX, Case};
+use crate::plain_text::plain;
 
 const NAME: &str = "rulemill:tests";
+/// What is said of a component that cannot be read, bytes; more is cut.
+const DETAIL_BYTES_MAX: usize = 1024;
 
 /// Why cases cannot be put into a component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +38,9 @@ pub enum EditSectionError {
 ///
 /// When the bytes are no component, or the cases are too many.
 pub fn with_cases(component: &[u8], cases: &[Case]) -> Result<Vec<u8>, EditSectionError> {
-    let old = find(component).map_err(|detail| EditSectionError::NotAComponent { detail })?;
+    let old = find(component).map_err(|detail| EditSectionError::NotAComponent {
+        detail: plain(&detail, DETAIL_BYTES_MAX),
+    })?;
     let mut edited = Vec::with_capacity(component.len() + 1024);
     let mut copied = 0;
     for (section, _) in old {

@@ -1,7 +1,12 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use domain::PluginDigest;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use wasmtime::Engine;
 
 use super::{CodeCache, CodeCacheConfig};
@@ -81,7 +86,7 @@ fn a_full_cache_drops_what_was_used_longest_ago() {
             .append(true)
             .open(cache.path(digest))
             .unwrap();
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
         file.set_modified(time).unwrap();
     };
     for (seconds, digest) in (1..).zip(&digests[..3]) {
@@ -108,4 +113,53 @@ fn files_are_for_this_user_alone() {
     assert_eq!(mode(folder.0.path().join("key")), 0o600);
     assert_eq!(mode(folder.0.path().join("compiled")), 0o700);
     assert_eq!(mode(folder.files().remove(0)), 0o600);
+}
+
+#[test]
+fn what_is_no_plain_file_is_a_miss_and_nothing_is_waited_for() {
+    let folder = Folder::new();
+    let cache = folder.cache(1000);
+    cache.put(&DIGEST, b"code");
+    let path = folder.files().remove(0);
+    let elsewhere = folder.0.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    let pipe = |path: &PathBuf| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+    let (done, end) = mpsc::channel();
+    thread::spawn(move || {
+        pipe(&path).unwrap();
+        assert!(cache.get(&DIGEST).is_none(), "a pipe");
+        fs::remove_file(&path).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        assert!(cache.get(&DIGEST).is_none(), "a link to the right file");
+        // Both make way for what is compiled anew.
+        cache.put(&DIGEST, b"code");
+        assert_eq!(cache.get(&DIGEST).unwrap(), b"code");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(cache.get(&DIGEST).is_none(), "a folder");
+        fs::remove_dir(&path).unwrap();
+        pipe(&path.with_extension("unfinished")).unwrap();
+        cache.put(&DIGEST, b"code");
+        assert!(cache.get(&DIGEST).is_none(), "it could not be written");
+        let stats = cache.stats();
+        assert_eq!((stats.hits, stats.misses, stats.rejected), (1, 4, 0));
+        assert_eq!(stats.write_failures, 1);
+        done.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(10))
+        .expect("it waits for a pipe, or failed above");
+}
+
+#[test]
+fn a_file_longer_than_it_may_be_is_not_read() {
+    let folder = Folder::new();
+    let cache = folder.cache(1000);
+    cache.put(&DIGEST, b"code");
+    let path = folder.files().remove(0);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    // It takes no room on the disk.
+    file.set_len(super::FILE_BYTES_MAX + 1).unwrap();
+    assert!(cache.get(&DIGEST).is_none());
+    let stats = cache.stats();
+    assert_eq!((stats.misses, stats.rejected), (1, 0));
 }

@@ -2,7 +2,8 @@
 
 use domain::CheckMessageError;
 
-use super::{CallPhase, MapperFault, MemoryScope, place_in};
+use super::place::place_in;
+use super::{CallPhase, MapperFault, MemoryScope};
 
 const MANUAL: &str = include_str!("../../../../manual/faults.md");
 
@@ -69,18 +70,61 @@ fn a_key_of_megabytes_makes_no_message_of_megabytes() {
     assert!(fault.to_string().len() < 4096);
 }
 
+/// A backtrace as the engine writes it.
+fn backtrace(names: &[&str]) -> String {
+    let frames = names.iter().enumerate();
+    let lines = frames.map(|(number, name)| format!("   {number:>2}:   0x1f2 - {name}\n"));
+    let lines: String = lines.collect();
+    format!("error while executing at wasm backtrace:\n{lines}")
+}
+
 #[test]
 fn a_place_is_the_innermost_functions_by_name() {
-    let text = "error while executing at wasm backtrace:\n    \
-         0:   0x1f2 - plugin.wasm!core::panicking::panic_fmt::h0123456789abcdef\n    \
-         1:    0x7e - <unknown>!<wasm function 17>\n    \
-         2:     0x9 - plugin.wasm!map_event\n";
-    let place = place_in(text).unwrap();
-    assert_eq!(
-        place,
-        "at core::panicking::panic_fmt < function 17 < map_event"
-    );
+    let text = backtrace(&[
+        "plugin.wasm!plugin::broken::h0123456789abcdef",
+        "<unknown>!<wasm function 17>",
+        "plugin.wasm!map_event",
+    ]);
+    let place = place_in(&text).unwrap();
+    assert_eq!(place, "at plugin::broken < function 17 < map_event");
     assert_eq!(place_in("wasm backtrace:"), None);
+}
+
+#[test]
+fn the_way_of_a_panic_out_of_a_function_is_left_out() {
+    // What Rust 1.97 leaves on the stack.
+    let text = backtrace(&[
+        "p.wasm!abort",
+        "p.wasm!std[85c6cda83d22a5b5]::sys::pal::wasi::abort_internal",
+        "p.wasm!std[85c6cda83d22a5b5]::process::abort",
+        "p.wasm!__rustc[6c289b9f9c454d21]::__rust_abort",
+        "p.wasm!__rustc[6c289b9f9c454d21]::__rust_start_panic",
+        "p.wasm!__rustc[6c289b9f9c454d21]::rust_panic",
+        "p.wasm!std[85c6cda83d22a5b5]::panicking::begin_panic_handler::{closure#0}",
+        "p.wasm!core[4a1ab6b9f2d1f3a7]::panicking::panic_fmt",
+        "p.wasm!<core[4a1ab6b9f2d1f3a7]::option::Option<u8>>::unwrap",
+        "p.wasm!<alloc[4a1]::vec::Vec<u8> as core[4a1ab6b9f2d1f3a7]::ops::Index<usize>>::index",
+        "p.wasm!hostile_plugin[f3f8f4e7d5a64a4a]::trap::<[f32]>",
+        "p.wasm!core[4a1ab6b9f2d1f3a7]::iter::map",
+        "p.wasm!rulemill:rule/status-mapper@1.0.0#map-event",
+    ]);
+    assert_eq!(
+        place_in(&text).unwrap(),
+        "at hostile_plugin::trap::<[f32]> < core::iter::map < rulemill:rule/status-mapper@1.0.0#map-event"
+    );
+}
+
+#[test]
+fn a_trait_of_the_author_for_a_type_of_the_library_is_the_authors() {
+    let name = "<alloc::vec::Vec<u8> as plugin::Fields>::first";
+    let text = backtrace(&[&format!("p.wasm!{name}"), "p.wasm!map_event"]);
+    assert_eq!(place_in(&text).unwrap(), format!("at {name} < map_event"));
+}
+
+#[test]
+fn a_place_in_nothing_but_the_library_is_told() {
+    let text = backtrace(&["p.wasm!abort", "p.wasm!std::process::abort"]);
+    assert_eq!(place_in(&text).unwrap(), "at abort < std::process::abort");
 }
 
 #[test]

@@ -1,19 +1,16 @@
-//! The jobs and the warm instances of one mapper, and what its calls were like.
+//! The jobs and the warm instances of one mapper, and what it used lately.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::conduct::Conduct;
 use super::{Job, Lane, Turn};
 use crate::instance::Instance;
 
 /// CPU time used counts half after this time.
 const HALF_LIFE: Duration = Duration::from_secs(1);
-/// The longest mean CPU time of the calls of one turn that counts as quick.
-const QUICK_CALL: Duration = Duration::from_millis(1);
-/// Calls in a row, all quick and without a fault, that bring a mapper into the quick lane.
-const QUICK_CALLS: u32 = 8;
 
 /// One mapper in the eyes of the scheduler.
 #[derive(Default)]
@@ -26,7 +23,7 @@ pub(super) struct Queue {
     /// The line that it stands in.
     pub(super) waits_in: Option<Lane>,
     used: Used,
-    quick_calls: u32,
+    conduct: Conduct,
 }
 
 /// CPU time that counts less and less.
@@ -65,7 +62,9 @@ impl Used {
 impl Queue {
     /// Which threads should work for it next.
     pub(super) fn lane(&self) -> Lane {
-        if self.quick_calls >= QUICK_CALLS && !self.idle.is_empty() {
+        // A start is slow, and so may be what needs memory: that of the others goes first.
+        let is_short_of_memory = self.jobs.front().is_some_and(Job::is_short_of_memory);
+        if self.conduct.is_good() && !self.idle.is_empty() && !is_short_of_memory {
             Lane::Quick
         } else {
             Lane::Slow
@@ -81,13 +80,7 @@ impl Queue {
     pub(super) fn end_turn(&mut self, turn: Turn, now: Instant) {
         self.running = self.running.saturating_sub(1);
         self.used.add(turn.cpu, now);
-        let calls_cpu = turn.cpu.saturating_sub(turn.starts_cpu);
-        let is_quick = calls_cpu <= QUICK_CALL.saturating_mul(turn.calls.max(1));
-        self.quick_calls = if turn.is_faulty || !is_quick {
-            0
-        } else {
-            self.quick_calls.saturating_add(turn.calls)
-        };
+        self.conduct.note(&turn, now);
         if let Some(job) = turn.unfinished {
             self.jobs.push_front(job);
         }

@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 
 use super::{Job, Lane, Scheduler, Turn, Verdicts};
 use crate::Mapper;
+use crate::RuntimeConfig;
 use crate::instance::Instance;
-use crate::tests::fixture::{config, mapper, plain, runtime};
+use crate::tests::fixture::{config, magic, mapper, plain, runtime};
 
 /// A job with `events` events; the number tells jobs apart.
 fn job(mapper: &Arc<Mapper>, events: usize) -> (Job, oneshot::Receiver<Verdicts>) {
@@ -20,6 +21,7 @@ fn job(mapper: &Arc<Mapper>, events: usize) -> (Job, oneshot::Receiver<Verdicts>
         verdicts: Vec::new(),
         reply,
         permit,
+        lacked_memory_at: None,
     };
     (job, answer)
 }
@@ -170,6 +172,101 @@ fn the_quick_lane_is_for_warm_mappers_with_short_calls() {
     drop(take(&scheduler, Lane::Quick).unwrap());
     scheduler.give_back(a.id, warm_turn(&a, Duration::from_millis(20), 1));
     assert_eq!(lane(), Some(Lane::Slow), "a slow call");
+}
+
+#[test]
+fn a_long_call_among_short_ones_leaves_the_quick_lane() {
+    let [a, _] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    for events in 1..=3 {
+        scheduler.push(job(&a, events).0);
+    }
+    drop(take(&scheduler, Lane::Slow).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    drop(take(&scheduler, Lane::Quick).unwrap());
+    // Less than a millisecond in the mean.
+    let one_long = Turn {
+        longest_call: Duration::from_millis(9),
+        ..warm_turn(&a, Duration::from_millis(9), 10)
+    };
+    scheduler.give_back(a.id, one_long);
+    assert!(take(&scheduler, Lane::Quick).is_none());
+    assert!(take(&scheduler, Lane::Slow).is_some());
+}
+
+#[test]
+fn a_mapper_that_is_quick_between_its_faults_needs_ever_longer_rows() {
+    let [a, _] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    // Eight quick calls, then a loop: the old way back.
+    for _ in 0..10 {
+        scheduler.push(job(&a, 1).0);
+        let lane = scheduler.state.lock().queues[&a.id].waits_in.unwrap();
+        drop(take(&scheduler, lane).unwrap());
+        scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 8));
+        scheduler.push(job(&a, 1).0);
+        let lane = scheduler.state.lock().queues[&a.id].waits_in.unwrap();
+        drop(take(&scheduler, lane).unwrap());
+        let fault = Turn {
+            is_faulty: true,
+            ..turn(Duration::from_millis(10), 1)
+        };
+        scheduler.give_back(a.id, fault);
+    }
+    scheduler.push(job(&a, 1).0);
+    drop(take(&scheduler, Lane::Slow).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    scheduler.push(job(&a, 1).0);
+    assert!(take(&scheduler, Lane::Quick).is_none(), "a hundred calls");
+    drop(take(&scheduler, Lane::Slow).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 4000));
+    scheduler.push(job(&a, 1).0);
+    assert!(take(&scheduler, Lane::Quick).is_some(), "four thousand");
+}
+
+#[tokio::test]
+async fn the_threads_tell_of_a_long_call_among_many_short_ones() {
+    let runtime = runtime(RuntimeConfig {
+        call_deadline: Duration::from_secs(20),
+        ..config()
+    });
+    // A counter in memory; it takes hundreds of milliseconds.
+    let map = "(i32.store (i32.const 8192) (i32.const 100000000))
+        (loop $again
+          (i32.store (i32.const 8192) (i32.sub (i32.load (i32.const 8192)) (i32.const 1)))
+          (br_if $again (i32.load (i32.const 8192))))
+        (i32.const 1024)";
+    let mapper = mapper(&runtime, map);
+    let scheduler = mapper.scheduler.upgrade().unwrap();
+    let lane = || scheduler.state.lock().queues[&mapper.id].lane();
+    runtime.map(&mapper, vec![plain(); 100]).await;
+    assert_eq!(lane(), Lane::Quick);
+    // So many that the mean is short.
+    let mut events = vec![plain(); 5000];
+    events.push(magic());
+    let verdicts = runtime.map(&mapper, events).await;
+    assert!(verdicts.iter().all(Result::is_ok));
+    assert_eq!(lane(), Lane::Slow);
+}
+
+#[test]
+fn an_event_that_needs_the_memory_of_others_waits_in_the_slow_lane() {
+    let [a, _] = two_mappers();
+    let scheduler = Scheduler::new(1);
+    scheduler.push(job(&a, 1).0);
+    scheduler.push(job(&a, 2).0);
+    drop(take(&scheduler, Lane::Slow).unwrap());
+    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    let (mut unfinished, instance) = take(&scheduler, Lane::Quick).unwrap();
+    unfinished.lacked_memory_at = Some(0);
+    let half = Turn {
+        unfinished: Some(unfinished),
+        instance,
+        ..turn(Duration::ZERO, 1)
+    };
+    scheduler.give_back(a.id, half);
+    assert!(take(&scheduler, Lane::Quick).is_none());
+    assert_eq!(next_events(&scheduler), 2);
 }
 
 #[test]

@@ -65,7 +65,8 @@ async fn outcome(runtime: &PluginRuntime, case: &Hostile) -> (Outcome, String) {
                     Outcome::RuleRefused("plugin_config_refused")
                 }
                 PrepareMapperError::CanaryFailed { .. } => Outcome::Refused("canary_failed"),
-                other @ PrepareMapperError::LimitTooHigh { .. } => panic!("{}: {other}", case.name),
+                other @ (PrepareMapperError::LimitTooHigh { .. }
+                | PrepareMapperError::HostBusy { .. }) => panic!("{}: {other}", case.name),
             };
             return (outcome, error.to_string());
         }

@@ -189,6 +189,59 @@ async fn a_full_host_takes_the_memory_of_warm_instances() {
     }
 }
 
+/// Another mapper's idle instance holds most of the host's memory when one that was called for `warmed` events grows.
+async fn growing_beside_an_idle_giant(warmed: usize) {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: 8 * PAGE,
+        ..config()
+    });
+    let growing = |pages| format!("(drop (memory.grow (i32.const {pages}))) (i32.const 1024)");
+    let idle = mapper(&runtime, &growing(4));
+    let growing = mapper(&runtime, &growing(3));
+    let mut verdicts = runtime.map(&idle, vec![magic()]).await;
+    verdicts.append(&mut runtime.map(&growing, vec![plain(); warmed]).await);
+    verdicts.append(&mut runtime.map(&growing, vec![magic(), plain()]).await);
+    verdicts.append(&mut runtime.map(&idle, vec![plain()]).await);
+    assert_eq!(verdicts, vec![delivered(); warmed + 4]);
+    // The event of which nobody saw that it failed counts once.
+    let usage = growing.usage();
+    assert_eq!(
+        (usage.calls, usage.faults, usage.instances),
+        (u64::try_from(warmed).unwrap() + 2, 0, 2)
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_grows_gets_the_memory_of_idle_instances() {
+    growing_beside_an_idle_giant(0).await;
+}
+
+#[tokio::test]
+async fn a_call_that_grows_in_the_quick_lane_gets_the_memory_of_idle_instances() {
+    growing_beside_an_idle_giant(20).await;
+}
+
+#[tokio::test]
+async fn a_growth_that_no_idle_instance_makes_possible_is_tried_twice_in_each_lane() {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: 2 * PAGE,
+        ..config()
+    });
+    let mapper = mapper(
+        &runtime,
+        "(call $add) (drop (memory.grow (i32.const 2))) (i32.const 1024)",
+    );
+    for tries in [2, 4] {
+        let verdicts = runtime.map(&mapper, vec![magic(), plain()]).await;
+        assert!(verdicts[0].as_ref().unwrap_err().may_be_load());
+        assert_eq!(verdicts[1], delivered());
+        assert_eq!(mapper.usage().counters, [("x".to_owned(), tries)]);
+        // Back into the quick lane.
+        runtime.map(&mapper, vec![plain(); 100]).await;
+    }
+    assert_eq!(mapper.usage().faults, 2);
+}
+
 #[tokio::test]
 async fn a_growth_that_the_host_cannot_give_may_be_load() {
     let runtime = runtime(RuntimeConfig {

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use domain::MappingLimits;
 
-use super::fixture::{ACCEPT, component, config, magic, runtime, spec};
+use serde_json::json;
+
+use super::fixture::{ACCEPT, PAGE, component, config, magic, plain, runtime, spec};
 use crate::{
-    ChildCompiler, CodeCacheConfig, CodeConfig, CompileLimits, Compiler, MapperInstance,
-    MapperSpec, PluginRuntime, PrepareMapperError,
+    Answer, Case, ChildCompiler, CodeCacheConfig, CodeConfig, CompileLimits, Compiler,
+    MapperInstance, MapperSpec, MapperUsage, PluginRuntime, PrepareMapperError, RuntimeConfig,
+    with_cases,
 };
 
 fn prepare(init: &str, spec: MapperSpec) -> Option<PrepareMapperError> {
@@ -97,10 +100,10 @@ fn an_instance_without_a_thread_maps_until_its_first_fault() {
     let runtime = runtime(config());
     let mapper = super::fixture::mapper(&runtime, "unreachable");
     let mut instance = MapperInstance::new(&mapper).unwrap();
-    assert_eq!(instance.memory_bytes(), super::fixture::PAGE);
-    assert!(instance.map(&super::fixture::plain()).is_ok());
+    assert_eq!(instance.memory_bytes(), PAGE);
+    assert!(instance.map(&plain()).is_ok());
     assert!(instance.map(&magic()).is_err());
-    assert!(instance.map(&super::fixture::plain()).is_err());
+    assert!(instance.map(&plain()).is_err());
 }
 
 #[test]
@@ -174,4 +177,77 @@ fn a_compiler_that_gets_nowhere_is_ended() {
     ] {
         assert!(text.contains(words), "no {words:?} in: {text}");
     }
+}
+
+#[tokio::test]
+async fn warm_instances_make_room_for_a_plugin_that_is_tried() {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: PAGE,
+        ..config()
+    });
+    let warm = super::fixture::mapper(&runtime, "unreachable");
+    let fill = async || {
+        assert!(runtime.map(&warm, vec![plain()]).await[0].is_ok());
+        assert_eq!(warm.core.budget.used(), PAGE);
+    };
+    let bytes = component(ACCEPT, "(i32.const 1024)");
+    let case: Case = serde_json::from_value(json!({ "name": "a", "message": [{}] })).unwrap();
+    let bytes = with_cases(&bytes, std::slice::from_ref(&case)).unwrap();
+    let plugin = runtime.compile(&bytes).unwrap();
+    fill().await;
+    runtime.prepare(&plugin, spec()).unwrap();
+    fill().await;
+    assert_eq!(runtime.run_own_cases(&plugin), Ok(1));
+    fill().await;
+    let trial = runtime.try_event(&plugin, spec(), &plain()).unwrap();
+    assert!(matches!(trial.answer, Answer::Mapped(_)), "{trial:?}");
+}
+
+#[tokio::test]
+async fn warm_instances_make_room_for_what_is_tried_and_grows() {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: 2 * PAGE,
+        ..config()
+    });
+    let warm = super::fixture::mapper(&runtime, "unreachable");
+    assert!(runtime.map(&warm, vec![plain()]).await[0].is_ok());
+    let grows = "(drop (memory.grow (i32.const 1))) (i32.const 1024)";
+    let plugin = runtime.compile(&component(ACCEPT, grows)).unwrap();
+    let samples = vec![magic()];
+    runtime
+        .prepare(&plugin, MapperSpec { samples, ..spec() })
+        .unwrap();
+}
+
+#[test]
+fn what_the_host_lacks_is_no_fault_of_the_plugin() {
+    let runtime = runtime(RuntimeConfig {
+        memory_total_bytes_max: PAGE - 1,
+        ..config()
+    });
+    let bytes = component(ACCEPT, "(i32.const 1024)");
+    let case: Case = serde_json::from_value(json!({ "name": "a", "message": [{}] })).unwrap();
+    let plugin = runtime
+        .compile(&with_cases(&bytes, &[case]).unwrap())
+        .unwrap();
+    let error = runtime.prepare(&plugin, spec()).unwrap_err();
+    assert_eq!(error.kind(), "host_busy", "{error}");
+    assert!(
+        error.to_string().contains("memory of all plugins"),
+        "{error}"
+    );
+    assert!(runtime.run_own_cases(&plugin).unwrap_err().is_host_busy);
+}
+
+#[tokio::test]
+async fn what_the_canary_counts_and_logs_is_none_of_the_rule_s() {
+    let runtime = runtime(config());
+    let init = "(call $add) (i32.const 0)";
+    let plugin = runtime
+        .compile(&component(init, "(i32.const 1024)"))
+        .unwrap();
+    let mapper = runtime.prepare(&plugin, spec()).unwrap();
+    assert_eq!(mapper.usage(), MapperUsage::default());
+    runtime.map(&mapper, vec![plain()]).await;
+    assert_eq!(mapper.usage().counters, [("x".to_owned(), 1)]);
 }

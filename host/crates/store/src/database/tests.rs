@@ -5,6 +5,7 @@ use std::fs;
 use redb::ReadableTable;
 use tempfile::TempDir;
 
+use super::creation::creating;
 use super::*;
 
 const TABLE: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("things");
@@ -39,6 +40,40 @@ fn a_file_keeps_its_contents_and_schema() {
         .open_table(TABLE)
         .unwrap();
     assert_eq!(table.iter().unwrap().count(), 2000);
+}
+
+#[test]
+fn what_a_killed_first_start_left_does_not_stop_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.redb");
+    for left in [Vec::new(), vec![0; 100_000], b"half".to_vec()] {
+        fs::write(creating(&path), left).unwrap();
+        drop(open(&path, 1 << 20, 1).unwrap());
+        assert!(!creating(&path).exists());
+        let file = open(&path, 1 << 20, 1).unwrap();
+        assert_eq!(read_number(&file.database, SCHEMA_NUMBER).unwrap(), Some(1));
+        drop(file);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+/// Whenever a first start ends, no half of a file has the name that the next start takes for a whole one.
+#[test]
+fn a_new_file_has_its_name_only_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.redb");
+    fs::create_dir(creating(&path)).unwrap();
+    fs::write(creating(&path).join("in the way"), "").unwrap();
+    assert!(open(&path, 1 << 20, 1).is_err());
+    assert!(!path.exists());
+    fs::remove_dir_all(creating(&path)).unwrap();
+    let other = build(&creating(&path), 1 << 20, 1).unwrap();
+    let error = open(&path, 1 << 20, 1).err().unwrap();
+    assert!(matches!(error, OpenStoreError::InUse { .. }), "{error}");
+    assert!(!path.exists());
+    drop(other);
+    drop(open(&path, 1 << 20, 1).unwrap());
+    assert!(path.exists());
 }
 
 #[test]

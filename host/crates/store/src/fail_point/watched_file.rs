@@ -2,13 +2,11 @@
 //!
 //! The engine offers no place to stop inside of a compaction. Used only when that point is armed.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
 
 use redb::backends::FileBackend;
-use redb::{BackendError, DatabaseError, StorageBackend, StorageError};
+use redb::{BackendError, StorageBackend};
 
 use super::{FailPoint, is_compacting, reached};
 
@@ -17,15 +15,8 @@ use super::{FailPoint, is_compacting, reached};
 pub(crate) struct WatchedFile(FileBackend);
 
 impl WatchedFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(StorageError::Io)?;
-        Ok(Self(FileBackend::new(file)?))
+    pub(crate) fn new(file: FileBackend) -> Self {
+        Self(file)
     }
 }
 

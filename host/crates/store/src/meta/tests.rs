@@ -174,6 +174,27 @@ fn a_write_that_fails_writes_nothing() {
 }
 
 #[test]
+fn numbers_of_incarnations_go_on_after_those_that_were_used_elsewhere() {
+    let (_folder, path, store) = store();
+    let skip = |store: &MetaStore, used: u32| {
+        let skipped: Result<_, WriteMetaError> =
+            store.write(|tx| tx.skip_incarnations(IncarnationId(used)));
+        skipped.unwrap()
+    };
+    let next = |store: &MetaStore| store.write(|tx| tx.next_incarnation()).unwrap();
+    assert!(!skip(&store, 0));
+    assert!(skip(&store, 7));
+    drop(store);
+    let store = MetaStore::open(&path).unwrap();
+    assert_eq!(next(&store), IncarnationId(8));
+    assert!(!skip(&store, 8) && !skip(&store, 3));
+    assert_eq!(next(&store), IncarnationId(9));
+    assert!(skip(&store, u32::MAX));
+    let none_left: Result<_, WriteMetaError> = store.write(|tx| tx.next_incarnation());
+    assert!(none_left.is_err());
+}
+
+#[test]
 fn a_number_is_never_given_twice() {
     let (_folder, path, store) = store();
     let next = |store: &MetaStore| {

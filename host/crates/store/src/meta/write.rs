@@ -148,6 +148,22 @@ impl MetaWrite<'_> {
             .map_err(|_| WriteMetaError::NoNumberLeft { what: INCARNATION })
     }
 
+    /// Makes every number of an incarnation that is given from now on larger than `used`; says whether
+    /// the next one would not have been.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn skip_incarnations(&mut self, used: IncarnationId) -> Result<bool, WriteMetaError> {
+        let mut table = self.transaction.open_table(NUMBERS)?;
+        let last = table.get(INCARNATION)?.map_or(0, |guard| guard.value());
+        let is_behind = last < u64::from(used.0);
+        if is_behind {
+            table.insert(INCARNATION, u64::from(used.0))?;
+        }
+        Ok(is_behind)
+    }
+
     fn next_number(&mut self, what: &'static str, number_max: u64) -> Result<u64, WriteMetaError> {
         let mut table = self.transaction.open_table(NUMBERS)?;
         let last = table.get(what)?.map_or(0, |guard| guard.value());

@@ -83,6 +83,10 @@ pub(crate) struct Changes {
     pub(crate) job_rows: u64,
     /// It is not finished.
     pub(crate) job_goes_on: bool,
+    /// Events that a job ended, each with its end.
+    pub(crate) ended_by_job: Vec<(EventKey, SettledAs)>,
+    /// Events that a job had ended, and which RocketMQ stored all the same; with that end.
+    pub(crate) delivered_late: Vec<(EventKey, SettledAs)>,
     /// Settlements of events that are not in the file: settled before, or purged.
     pub(crate) unknown_settlements: u64,
     /// Events whose record was damaged.
@@ -212,7 +216,7 @@ impl Commit<'_> {
             let key = event_key(settlement.incarnation, settlement.slot, settlement.position);
             match table.remove(key)? {
                 Some(record) => settle(settlement, record.value(), changes, &mut buried),
-                None => changes.unknown_settlements += 1,
+                None => self.settle_late(settlement, key, changes),
             }
         }
         drop(table);
@@ -226,6 +230,16 @@ impl Commit<'_> {
                 dead_letter::remove(transaction, replayed, changes.dead_letters)?;
         }
         Ok(())
+    }
+
+    /// The event is not in the file any more.
+    fn settle_late(&self, settlement: &Settlement, key: EventKey, changes: &mut Changes) {
+        let is_delivered = matches!(settlement.outcome, Outcome::Delivered);
+        let end = self.ledger.lock().late_deliveries.ended(key);
+        match end.filter(|_| is_delivered) {
+            Some(end) => changes.delivered_late.push((key, end)),
+            None => changes.unknown_settlements += 1,
+        }
     }
 
     fn write_open_channels(&self, transaction: &WriteTransaction) -> Result<(), EngineError> {

@@ -4,6 +4,7 @@
 //! deletions and replays remove a letter, one call at a time: what a call has read is still
 //! there when it commits.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use domain::{ClientId, IncarnationId, RefuseConnectError, RuleId, Slot};
@@ -49,12 +50,14 @@ impl DeadLetterFilter {
 }
 
 /// A dead letter that is to enter again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayDeadLetter {
     /// Its number.
     pub id: u64,
     /// For whom its event enters.
     pub incarnation: IncarnationId,
+    /// Earlier incarnations that share the room with it.
+    pub predecessors: Arc<[IncarnationId]>,
 }
 
 /// Why dead letters were not deleted or did not enter again.
@@ -162,7 +165,7 @@ impl Outbox {
         let mut letters = Vec::new();
         for replay in replays {
             if let Some(letter) = self.dead_letter(replay.id)? {
-                letters.push((letter, replay.incarnation));
+                letters.push((letter, replay));
             }
         }
         letters.sort_by_key(|(letter, _)| letter.event.sequence);
@@ -183,7 +186,7 @@ impl Outbox {
     /// Queues the events of some letters, in this order, and waits until they are committed.
     fn enter_again(
         &self,
-        letters: Vec<(DeadLetter, IncarnationId)>,
+        letters: Vec<(DeadLetter, ReplayDeadLetter)>,
     ) -> Result<(), EditDeadLettersError> {
         let (done, answer) = crossbeam_channel::bounded(1);
         let mut done = Some(done);
@@ -191,20 +194,22 @@ impl Outbox {
         if intake.phase == Phase::Closed {
             return Err(EditDeadLettersError::Closed);
         }
-        for (index, (_, incarnation)) in letters.iter().enumerate() {
-            if let Err(error) = intake.reserve_events(&self.shared.config, *incarnation, 1) {
+        for (index, (_, replay)) in letters.iter().enumerate() {
+            let (incarnation, predecessors) = (replay.incarnation, &replay.predecessors);
+            let config = &self.shared.config;
+            if let Err(error) = intake.reserve_events(config, incarnation, predecessors, 1) {
                 let reserved = letters.iter().take(index);
-                reserved.for_each(|(_, incarnation)| intake.release_events(*incarnation, 1));
+                reserved.for_each(|(_, replay)| intake.release_events(replay.incarnation, 1));
                 return Err(EditDeadLettersError::NoRoom(error));
             }
         }
         let now_ms = self.shared.clock.now_ms();
         let last = letters.len().saturating_sub(1);
         let mut wake = false;
-        for (index, (letter, incarnation)) in letters.into_iter().enumerate() {
+        for (index, (letter, replay)) in letters.into_iter().enumerate() {
             let (position, entered_ms) = intake.stamper.next(now_ms);
             wake |= intake.append(Intent {
-                incarnation,
+                incarnation: replay.incarnation,
                 slot: Slot::of(&letter.event.channel.client_id),
                 event: letter.event,
                 row: RowChange::Keep,

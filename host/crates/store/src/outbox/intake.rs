@@ -145,12 +145,19 @@ impl Intake {
         self.shares.get(&incarnation).copied().unwrap_or(0)
     }
 
+    /// Those of a rule: its present incarnation and what earlier ones still have.
+    fn rule_share(&self, incarnation: IncarnationId, predecessors: &[IncarnationId]) -> u64 {
+        let earlier = predecessors.iter().map(|id| self.share(*id));
+        self.share(incarnation) + earlier.sum::<u64>()
+    }
+
     pub(crate) fn reserve(
         &mut self,
         config: &OutboxConfig,
         incarnation: IncarnationId,
+        predecessors: &[IncarnationId],
     ) -> Result<(), RefuseConnectError> {
-        self.reserve_events(config, incarnation, EVENTS_PER_CHANNEL)
+        self.reserve_events(config, incarnation, predecessors, EVENTS_PER_CHANNEL)
     }
 
     /// Reserves room for `count` events.
@@ -158,6 +165,7 @@ impl Intake {
         &mut self,
         config: &OutboxConfig,
         incarnation: IncarnationId,
+        predecessors: &[IncarnationId],
         count: u64,
     ) -> Result<(), RefuseConnectError> {
         if self.phase != Phase::Open {
@@ -170,7 +178,7 @@ impl Intake {
             return Err(RefuseConnectError::RecorderFull);
         }
         let wanted = count * EVENT_BYTES_RESERVED;
-        if self.share(incarnation) + wanted > config.share_bytes_max {
+        if self.rule_share(incarnation, predecessors) + wanted > config.share_bytes_max {
             return Err(RefuseConnectError::ShareFull);
         }
         if self.bytes + wanted > config.bytes_max {

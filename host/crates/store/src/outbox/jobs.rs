@@ -146,6 +146,7 @@ fn extract(
         changes
             .settled
             .push(settled(key.value(), record.value(), how));
+        changes.ended_by_job.push((key.value(), how));
         count += 1;
     }
     changes.job_rows += count;

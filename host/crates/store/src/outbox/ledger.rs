@@ -11,6 +11,7 @@ use domain::{IncarnationId, Slot};
 use super::IncarnationCounts;
 use super::commit::{Appended, Changes};
 use super::dead_letter::DeadLetterBook;
+use super::late_deliveries::LateDeliveries;
 use super::slot_sums::{Head, SlotSums};
 use super::tally::Tally;
 
@@ -86,6 +87,7 @@ pub(crate) struct Ledger {
     /// The sum of forgotten rules.
     forgotten: Tally,
     pub(crate) dead_letters: DeadLetterBook,
+    pub(crate) late_deliveries: LateDeliveries,
     /// Grows with each commit.
     version: u64,
 }
@@ -118,6 +120,16 @@ impl Ledger {
             let (tally, slot) = self.touched(&mut after, (event.incarnation, event.slot));
             tally.settle(event.how);
             slot.subtract(SlotSums::of(event.bytes));
+        }
+        for ((incarnation, _, _), end) in &changes.delivered_late {
+            let incarnation = IncarnationId(*incarnation);
+            // Forgotten meanwhile, its counts are part of a sum.
+            if self.accounts.contains_key(&incarnation) {
+                let tally = after.tallies.entry(incarnation);
+                tally
+                    .or_insert_with(|| self.tally(incarnation))
+                    .deliver_late(*end);
+            }
         }
         if let Some((incarnation, into)) = changes.forgotten {
             let tally = after.tallies.remove(&incarnation);
@@ -187,6 +199,12 @@ impl Ledger {
         }
         if let Some((incarnation, _)) = changes.forgotten {
             self.accounts.remove(&incarnation);
+        }
+        for (key, how) in &changes.ended_by_job {
+            self.late_deliveries.remember(*key, *how);
+        }
+        for (key, _) in &changes.delivered_late {
+            self.late_deliveries.forget(*key);
         }
         self.dead_letters = changes.dead_letters;
         self.version += 1;

@@ -31,15 +31,19 @@ impl Outbox {
         }
     }
 
-    /// Whether [`Outbox::reserve`] would find room now. Changes nothing. Constant time.
+    /// Whether [`Outbox::reserve_after`] would find room now. Changes nothing. Takes no longer.
     ///
     /// # Errors
     ///
-    /// As [`Outbox::reserve`].
-    pub fn check_room(&self, incarnation: IncarnationId) -> Result<(), RefuseConnectError> {
+    /// As [`Outbox::reserve_after`].
+    pub fn check_room(
+        &self,
+        incarnation: IncarnationId,
+        predecessors: &[IncarnationId],
+    ) -> Result<(), RefuseConnectError> {
         let mut intake = self.shared.intake.lock();
         // Both under one lock: nobody sees the reservation.
-        intake.reserve(&self.shared.config, incarnation)?;
+        intake.reserve(&self.shared.config, incarnation, predecessors)?;
         intake.release(incarnation);
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! How many events of an incarnation ended how. These numbers are stored and only grow.
+//! How many events of an incarnation ended how. These numbers are stored and only grow, but for an event that turns out
+//! to have been delivered.
 
 use super::IncarnationCounts;
 use super::commit::SettledAs;
@@ -51,14 +52,26 @@ impl Tally {
     }
 
     pub(crate) fn settle(&mut self, how: SettledAs) {
-        let count = match how {
+        *self.count(how) += 1;
+    }
+
+    /// What counted as ended by a job was stored by RocketMQ.
+    pub(crate) fn deliver_late(&mut self, end: SettledAs) {
+        let count = self.count(end);
+        if let Some(less) = count.checked_sub(1) {
+            *count = less;
+            self.delivered += 1;
+        }
+    }
+
+    fn count(&mut self, how: SettledAs) -> &mut u64 {
+        match how {
             SettledAs::Delivered => &mut self.delivered,
             SettledAs::Skipped => &mut self.skipped,
             SettledAs::Expired => &mut self.expired,
             SettledAs::Discarded => &mut self.discarded,
             SettledAs::Buried => &mut self.buried,
-        };
-        *count += 1;
+        }
     }
 
     /// Adds the counts of a forgotten incarnation.

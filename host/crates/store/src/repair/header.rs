@@ -70,7 +70,11 @@ pub(super) struct Header {
     /// The last process that had the file open did not close it.
     pub(super) is_open: bool,
     /// The last commit was flushed before it took effect: it cannot be torn.
-    pub(super) is_two_phase: bool,
+    is_two_phase: bool,
+    /// The last commit that is known to be on the disk; `None` if none is.
+    flushed: Option<u64>,
+    /// The slot of the last commit, which is known to be on the disk, is not readable: `newest` is the one before.
+    pub(super) is_last_lost: bool,
     pub(super) damages: Vec<HeaderDamage>,
     pub(super) notes: Vec<&'static str>,
     /// Neither magic number nor a commit: not a file of ours, or none any more.
@@ -78,23 +82,31 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads `page`, the begin of a file of `file_bytes`.
-    pub(super) fn read(page: &[u8], file_bytes: u64) -> Self {
+    /// Reads `page`, the begin of a file of `file_bytes` whose commit number `flushed` is known to be on the disk.
+    pub(super) fn read(page: &[u8], file_bytes: u64, flushed: Option<u64>) -> Self {
         let god_byte = page.get(GOD_BYTE).copied().unwrap_or(0);
         let primary_index = usize::from(god_byte & PRIMARY != 0);
         let primary = ReadSlot::read(page, primary_index);
         let secondary = ReadSlot::read(page, 1 - primary_index);
-        let is_two_phase = god_byte & TWO_PHASE != 0;
+        let mut is_open = god_byte & RECOVERY != 0;
+        let mut is_two_phase = god_byte & TWO_PHASE != 0;
         let is_behind = match (primary.slot, secondary.slot) {
             (Some(primary), Some(secondary)) => primary.transaction < secondary.transaction,
             (primary, secondary) => primary.is_none() && secondary.is_some(),
         };
         let mut notes = Vec::new();
+        let mut damages = Vec::new();
         let is_served = if is_two_phase && primary.slot.is_some() {
-            if is_behind {
+            // The engine takes the flags at their word.
+            let is_wrong = is_behind && secondary.is_commit(flushed);
+            if is_wrong {
+                is_open = true;
+                is_two_phase = false;
+                damages.push(wrong_flags(1 - primary_index));
+            } else if is_behind {
                 notes.push("the file has a newer commit that was not finished");
             }
-            true
+            !is_wrong
         } else {
             !is_behind
         };
@@ -103,9 +115,14 @@ impl Header {
         } else {
             (secondary, primary)
         };
+        let is_last_lost = other.slot.is_none()
+            && newest
+                .slot
+                .is_some_and(|slot| flushed.is_some_and(|flushed| slot.transaction < flushed));
         // The engine does not read a slot that it does not need, but for its version.
-        let is_needed = newest.slot.is_none() || other.blocks_open || other.is_mended;
-        let mut damages: Vec<HeaderDamage> = newest.damage.into_iter().collect();
+        let is_needed =
+            newest.slot.is_none() || other.blocks_open || other.is_mended || is_last_lost;
+        damages.extend(newest.damage);
         if is_needed || is_two_phase && !is_served {
             damages.extend(other.damage);
         } else if other.damage.is_some() {
@@ -114,8 +131,10 @@ impl Header {
         let mut header = Self {
             newest: newest.slot,
             other: other.slot,
-            is_open: god_byte & RECOVERY != 0,
+            is_open,
             is_two_phase,
+            flushed,
+            is_last_lost,
             damages,
             notes,
             is_foreign: false,
@@ -126,6 +145,25 @@ impl Header {
         header.check_geometry(page);
         header.check_length(page, file_bytes);
         header
+    }
+
+    /// Whether the engine checks the last commit when it opens the file, and goes back by one if it is not whole.
+    pub(super) fn may_go_back(&self) -> bool {
+        self.is_open && !self.is_two_phase
+    }
+
+    /// Whether the last commit may be in the file in part although nothing is damaged.
+    pub(super) fn may_be_torn(&self) -> bool {
+        let last = self.newest.map(|slot| slot.transaction);
+        self.may_go_back() && !last.is_some_and(|last| self.flushed.is_some_and(|it| last <= it))
+    }
+
+    /// Whether it is known that nobody was told of the last commit: the one before it was the last that was flushed.
+    pub(super) fn is_untold(&self) -> bool {
+        self.may_be_torn() && self.flushed.is_some() && {
+            let other = self.other.map(|slot| slot.transaction);
+            other == self.flushed
+        }
     }
 
     fn check_magic(&mut self, wrong_bits: u32) {
@@ -195,6 +233,23 @@ impl Header {
     }
 }
 
+/// The flags name an older commit than the last that was flushed.
+fn wrong_flags(index: usize) -> HeaderDamage {
+    let primary = if index == 0 { 0 } else { PRIMARY };
+    HeaderDamage {
+        offset: GOD_BYTE,
+        detail: "the flags name an older commit than the last that was flushed".to_owned(),
+        // As of a file that was not closed: the engine checks the commit.
+        patches: patches(GOD_BYTE, &[RECOVERY | primary]),
+    }
+}
+
+/// The number of the commit that a first page names as the last one; `None` if it is shorter than one.
+pub(crate) fn served_commit(page: &[u8]) -> Option<u64> {
+    let index = usize::from(page.get(GOD_BYTE)? & PRIMARY != 0);
+    read_u64(page, SLOTS.get(index)? + TRANSACTION)
+}
+
 fn patches(offset: usize, bytes: &[u8]) -> Vec<Patch> {
     (u64::try_from(offset).unwrap_or(0)..)
         .zip(bytes)
@@ -224,6 +279,11 @@ struct ReadSlot {
 }
 
 impl ReadSlot {
+    /// Whether it is readable and of the commit with this number.
+    fn is_commit(&self, number: Option<u64>) -> bool {
+        number.is_some() && self.slot.map(|slot| slot.transaction) == number
+    }
+
     fn read(page: &[u8], index: usize) -> Self {
         let offset = SLOTS.get(index).copied().unwrap_or_default();
         let bytes = page.get(offset..offset + SLOT_BYTES).unwrap_or_default();

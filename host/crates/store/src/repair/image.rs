@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::header::{Header, Patch};
 use super::page::{self, Link, PAGE_BYTES, PageNumber, Widths};
+use crate::database::FlushMark;
 
 /// No row of ours needs a larger page; a larger one is a wrong page number.
 const PAGE_BYTES_MAX: u64 = 512 << 20;
@@ -42,10 +43,10 @@ impl Image {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        Self::of(file, mends).map(Some)
+        Self::of(file, FlushMark::read(path), mends).map(Some)
     }
 
-    fn of(file: File, mends: bool) -> io::Result<Self> {
+    fn of(file: File, flushed: Option<u64>, mends: bool) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         let mut page = vec![0; PAGE_BYTES];
         let readable = usize::try_from(bytes).unwrap_or(PAGE_BYTES).min(PAGE_BYTES);
@@ -53,7 +54,7 @@ impl Image {
             file.read_exact_at(part, 0)?;
         }
         Ok(Self {
-            header: Header::read(&page, bytes),
+            header: Header::read(&page, bytes, flushed),
             file,
             bytes,
             mends,

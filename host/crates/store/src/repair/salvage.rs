@@ -49,7 +49,7 @@ fn build(image: &Image, new: &Path, report: &mut RepairReport) -> Result<(), Rep
         path: report.file.clone(),
         source,
     };
-    let roots = roots(image).map_err(unreadable)?;
+    let roots = roots(image, &mut report.notes).map_err(unreadable)?;
     let mut roots = roots.into_iter();
     let newest = match roots.next() {
         Some(slot) => Some(walk::tables(image, slot).map_err(unreadable)?),
@@ -78,7 +78,7 @@ fn build(image: &Image, new: &Path, report: &mut RepairReport) -> Result<(), Rep
 }
 
 /// The commits that rows can come from, newest first.
-fn roots(image: &Image) -> io::Result<Vec<Slot>> {
+fn roots(image: &Image, notes: &mut Vec<String>) -> io::Result<Vec<Slot>> {
     let header = &image.header;
     let mut roots: Vec<Slot> = [header.newest, header.other]
         .into_iter()
@@ -88,7 +88,19 @@ fn roots(image: &Image) -> io::Result<Vec<Slot>> {
         walk::tables(image, *slot)
             .is_ok_and(|commit| !commit.is_user_lost && !commit.user.is_empty())
     };
-    if !roots.first().is_some_and(is_reachable) {
+    if image.header.is_last_lost {
+        // The last commit has no slot any more, but its pages are there.
+        let found: Vec<Slot> = scan::roots(image)?.into_iter().rev().collect();
+        let page = |slot: Option<&Slot>| slot.and_then(|slot| slot.user).map(|link| link.page);
+        if found.is_empty() || page(found.first()) == page(roots.first()) {
+            notes.push(
+                "the last commit was not found: what it changed is lost, up to 4,096 events"
+                    .to_owned(),
+            );
+        } else {
+            roots.splice(0..0, found.into_iter().take(OLDER_ROOTS_MAX));
+        }
+    } else if !roots.first().is_some_and(is_reachable) {
         // Neither can be told from its transaction: the number of the commit decides.
         let found = scan::roots(image)?.into_iter().rev();
         let (mut whole, broken): (Vec<Slot>, Vec<Slot>) = roots.into_iter().partition(is_reachable);

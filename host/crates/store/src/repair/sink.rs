@@ -38,10 +38,10 @@ impl Sink {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let file = crate::database::open(path, CACHE_BYTES, SCHEMA).map_err(build)?;
+        let database = crate::database::build(path, CACHE_BYTES, SCHEMA).map_err(build)?;
         Ok(Self {
             path: path.to_owned(),
-            database: file.database,
+            database,
             batch: Vec::new(),
         })
     }

@@ -59,6 +59,8 @@ pub(super) struct Survey {
     /// What makes the file whole, if all damages are mendable.
     pub(super) patches: Vec<Patch>,
     pub(super) is_mendable: bool,
+    /// It is of the commit before the last one, which was not finished.
+    pub(super) leaves_out_last: bool,
     pub(super) tables: Vec<TableCheck>,
     pub(super) numbers: BTreeMap<String, u64>,
     /// Counts of each incarnation, as stored.

@@ -10,6 +10,7 @@ use domain::{Clock as _, SystemClock};
 use super::RepairStoreError;
 use super::header::Patch;
 use super::image::Image;
+use crate::database::sync_folder;
 
 /// Bytes that are copied at a time.
 const COPY_BYTES: usize = 1 << 20;
@@ -73,13 +74,6 @@ pub(super) fn swap(path: &Path, new: &Path) -> Result<PathBuf, RepairStoreError>
     };
     steps().map_err(|error| unwritable(new, error))?;
     Ok(damaged)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
 }
 
 pub(super) fn unwritable(new: &Path, source: io::Error) -> RepairStoreError {

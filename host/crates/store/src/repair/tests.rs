@@ -1,6 +1,7 @@
 //! A damaged file is told from a sound one, nothing is lost that is not provably damaged, and no damage ends a repair in a panic.
 
 mod bench;
+mod flushed;
 mod format;
 mod meta;
 

@@ -40,6 +40,8 @@ pub struct ApplyPlan {
     pub changes: Vec<(PlannedChange, Vec<String>)>,
     /// Declared things that are as declared already.
     pub unchanged: usize,
+    /// What the user should know of those.
+    pub warnings: Vec<String>,
     /// Whether the changes were made.
     pub is_applied: bool,
 }

@@ -57,7 +57,12 @@ impl Control {
             }
             all.put(rule.draft.clone());
             match is_changed(&working, &rule, declaration.scope) {
-                Ok(false) => planning.plan.unchanged += 1,
+                Ok(false) => {
+                    planning.plan.unchanged += 1;
+                    let warnings = rule.warnings.into_iter();
+                    let warnings = warnings.map(|warning| format!("rule {rule_id}: {warning}"));
+                    planning.plan.warnings.extend(warnings);
+                }
                 Ok(true) => changed.push(rule),
                 Err(error) => planning.problem_of_rule(&rule_id, error),
             }

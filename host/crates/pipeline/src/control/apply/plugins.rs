@@ -100,6 +100,7 @@ impl Control {
                     working.resolved.insert(rule_id.clone(), record.version);
                     planning.staged.moves.push((rule_id, record.version));
                 }
+                Err(error) if error.code == ControlCode::HostBusy => return Err(error),
                 Err(error) => warnings.push(format!(
                     "rule {rule_id} keeps the version that it has: {}",
                     error.message
@@ -147,7 +148,7 @@ impl Control {
                 is_built_in: false,
             };
             // From now on the mapper of a rule can be made of it, although it is not stored.
-            reloader.compile(record.digest, &bytes)?;
+            reloader.keep(reloader.compile(record.digest, &bytes)?);
             try_without_config(&reloader, &record)?;
             Ok(record)
         })

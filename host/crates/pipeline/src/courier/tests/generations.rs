@@ -179,3 +179,72 @@ async fn the_last_events_are_noted_with_what_became_of_them() {
     rig.drained(1).await;
     rig.end().await;
 }
+
+/// A courier with version 2, as right after a start: version 1 is not loaded yet.
+fn rig_after_start() -> (Rig, LoadedMapper) {
+    let (rig, _) = rig(Setting::default());
+    let mut one = Vec::new();
+    rig.put(1, |active| {
+        one = std::mem::take(&mut active.earlier);
+        active.awaited = vec![one[0].digest];
+    });
+    (rig, one.remove(0))
+}
+
+#[tokio::test]
+async fn nothing_is_buried_before_the_earlier_versions_are_loaded() {
+    let (rig, one) = rig_after_start();
+    // More than so many in a row would pause the rule.
+    for number in 0..8 {
+        rig.connect(1, &bad_client(number));
+    }
+    rig.connect(1, &client(1));
+    rig.committed().await;
+    eventually("all others are stored", || rig.pending(1) == 8).await;
+    eventually("the rule says why", || {
+        let worst = rig.worst(1);
+        worst.is_some_and(|(_, reason)| reason.contains("not loaded yet"))
+    })
+    .await;
+    rig.put(1, |active| {
+        active.earlier = vec![one];
+        active.awaited.clear();
+    });
+    rig.drained(1).await;
+    let counts = rig.outbox.counts(IncarnationId(1));
+    assert_eq!((counts.delivered, counts.buried), (9, 0));
+    rig.assert_in_order();
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_waited_for_an_earlier_version_is_buried_if_there_is_none() {
+    let (rig, _) = rig_after_start();
+    for number in 0..4 {
+        rig.connect(1, &bad_client(number));
+    }
+    rig.committed().await;
+    let is_waiting = || rig.worst(1).is_some_and(|it| it.0 == Health::Retrying);
+    eventually("they wait", is_waiting).await;
+    rig.put(1, |active| active.awaited.clear());
+    rig.drained(1).await;
+    assert_eq!(rig.outbox.counts(IncarnationId(1)).buried, 4);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn what_waited_for_an_earlier_version_pauses_a_rule_that_fails_on_everything() {
+    let (rig, _) = rig_after_start();
+    for number in 0..20 {
+        rig.connect(1, &bad_client(number));
+    }
+    rig.committed().await;
+    let has = |health| rig.worst(1).is_some_and(|it| it.0 == health);
+    eventually("they wait", || has(Health::Retrying)).await;
+    rig.put(1, |active| active.awaited.clear());
+    eventually("the rule pauses", || has(Health::Faulted)).await;
+    assert!(rig.outbox.counts(IncarnationId(1)).buried < 5);
+    rig.put(1, |active| active.is_discarding = true);
+    rig.drained(1).await;
+    rig.end().await;
+}

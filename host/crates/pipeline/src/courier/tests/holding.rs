@@ -3,7 +3,7 @@
 use domain::IncarnationId;
 
 use crate::courier::rig::instance::queue;
-use crate::courier::rig::plugin::{LOOPS, REJECTED, TRAPS, client_of_length};
+use crate::courier::rig::plugin::{LOOPS, REJECTED, RETRIES, TRAPS, client_of_length};
 use crate::courier::rig::{Rig, Setting, client, eventually};
 use crate::health::Health;
 
@@ -103,5 +103,24 @@ async fn faults_in_a_row_pause_the_rule_before_they_bury_everything() {
     assert!(counts.buried < 5, "{counts:?}");
     rig.put(1, |active| active.is_discarding = true);
     rig.drained(1).await;
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_parked_client_with_many_events_holds_up_no_other_of_its_slot() {
+    let rig = Rig::new(Setting::default(), &[queue("a", 0)]);
+    let parked = client_of_length("parked", RETRIES);
+    let slot = domain::Slot::of(&domain::ClientId::parse(&parked).unwrap());
+    let is_beside = |id: &String| domain::Slot::of(&domain::ClientId::parse(id).unwrap()) == slot;
+    let other = (0..).map(client).find(is_beside).unwrap();
+    // Many batches of its own, all in front of the other client, and still fewer than may be parked.
+    for _ in 0..3000 {
+        rig.connect(1, &parked);
+    }
+    let sequence = rig.connect(1, &other);
+    rig.committed().await;
+    rig.start(1, &[]);
+    eventually("the other is stored", || rig.fake.firsts() == [sequence]).await;
+    eventually("the others wait", || rig.pending(1) == 3000).await;
     rig.end().await;
 }

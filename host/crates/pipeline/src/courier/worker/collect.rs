@@ -25,6 +25,7 @@ impl QueueWorker {
             events,
             waited,
             is_held: false,
+            is_moving: false,
         };
         let count = self.slots.len();
         for step in 0..count {
@@ -37,6 +38,7 @@ impl QueueWorker {
             let room = batch_max - batch.events.len();
             match self.take(slot, room, &mut batch.is_held).await {
                 Ok(events) => {
+                    batch.is_moving |= !events.is_empty();
                     for event in events {
                         if self.parking.holds(&event.event.channel.client_id) {
                             self.parking.push(event);

@@ -130,6 +130,7 @@ fn a_rejected_file_is_told_once_and_tried_again_only_when_it_changes() {
 fn what_is_not_the_file_s_fault_is_tried_again_by_itself_and_told_once() {
     for ended in [
         || refused(ControlCode::StoreFailed),
+        || refused(ControlCode::HostBusy),
         || Ended::Unreadable("no permission".to_owned()),
     ] {
         let mut story = Story::new();

@@ -132,7 +132,7 @@ fn copying(copies: &Arc<AtomicU64>) -> OpenFile {
         let database = redb::Builder::new()
             .create_with_backend(backend)
             .map_err(fail)?;
-        check_schema(&database, path, SCHEMA, true)?;
+        check_schema(&database, path, SCHEMA)?;
         Ok(OpenedFile {
             database,
             repaired: false,

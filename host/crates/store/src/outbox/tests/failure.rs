@@ -85,7 +85,7 @@ fn open_on(bench: &Bench, switch: &Arc<Switch>) -> Arc<Outbox> {
         let database = redb::Builder::new()
             .create_with_backend(backend)
             .map_err(fail)?;
-        check_schema(&database, path, SCHEMA, true)?;
+        check_schema(&database, path, SCHEMA)?;
         Ok(OpenedFile {
             database,
             repaired: false,

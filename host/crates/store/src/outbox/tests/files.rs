@@ -133,7 +133,7 @@ fn unverified() -> OpenFile {
         let opened = std::panic::catch_unwind(|| {
             let database =
                 Database::create(path).map_err(|error| OpenStoreError::of(path, error))?;
-            check_schema(&database, path, SCHEMA, true)?;
+            check_schema(&database, path, SCHEMA)?;
             Ok(OpenedFile {
                 database,
                 repaired: false,

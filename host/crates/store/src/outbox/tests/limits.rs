@@ -42,6 +42,30 @@ fn a_full_share_refuses_only_its_rule_and_recovers() {
 }
 
 #[test]
+fn a_rule_s_incarnations_have_one_share() {
+    let mut bench = Bench::new();
+    bench.config.share_bytes_max = 6 * EVENT_BYTES_RESERVED;
+    let (outbox, _) = bench.open();
+    let ticket = connect(&outbox, RULE, &channel(1));
+    // The rule was edited: its events are OTHER's from now on.
+    assert_eq!(outbox.reserve_after(OTHER, &[RULE]), Ok(()));
+    assert_eq!(
+        outbox.reserve_after(OTHER, &[RULE]),
+        Err(RefuseConnectError::ShareFull)
+    );
+    assert_eq!(
+        outbox.check_room(OTHER, &[RULE]),
+        Err(RefuseConnectError::ShareFull)
+    );
+    // Another rule's share is its own.
+    assert_eq!(outbox.check_room(IncarnationId(77), &[]), Ok(()));
+    lose(&outbox, ticket, &channel(1));
+    wait_committed(&outbox);
+    assert_eq!(outbox.discard(RULE), 2);
+    assert_eq!(outbox.reserve_after(OTHER, &[RULE]), Ok(()));
+}
+
+#[test]
 fn a_full_outbox_refuses_every_rule() {
     let mut bench = Bench::new();
     bench.config.bytes_max = 5 * EVENT_BYTES_RESERVED;

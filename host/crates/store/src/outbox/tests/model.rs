@@ -402,7 +402,11 @@ impl Pair {
             Act::Replay(index, number) => {
                 if let Some(id) = self.model.letter(&index) {
                     let incarnation = IncarnationId(number);
-                    let replays = vec![ReplayDeadLetter { id, incarnation }];
+                    let replays = vec![ReplayDeadLetter {
+                        id,
+                        incarnation,
+                        predecessors: Arc::default(),
+                    }];
                     assert_eq!(self.outbox.replay_dead_letters(replays).unwrap(), 1);
                     self.model.replay(id, number);
                 }

@@ -20,7 +20,11 @@ fn with_letters(bench: &Bench, numbers: std::ops::Range<u32>) -> (Arc<Outbox>, V
 }
 
 fn replay(id: u64, incarnation: IncarnationId) -> ReplayDeadLetter {
-    ReplayDeadLetter { id, incarnation }
+    ReplayDeadLetter {
+        id,
+        incarnation,
+        predecessors: Arc::default(),
+    }
 }
 
 #[test]

@@ -49,6 +49,34 @@ fn a_settlement_counts_once_and_survives() {
 }
 
 #[test]
+fn an_event_that_a_job_ended_on_its_way_counts_as_delivered() {
+    let bench = Bench::new();
+    let (outbox, _) = bench.open();
+    for number in 0..2 {
+        let ticket = connect(&outbox, RULE, &channel(number));
+        lose(&outbox, ticket, &channel(number));
+    }
+    wait_committed(&outbox);
+    let events = pending(&outbox, RULE);
+    assert_eq!(outbox.discard(RULE), 4);
+    let first = settlement(&events[0], Outcome::Delivered);
+    settle_now(&outbox, vec![first.clone()]);
+    // RocketMQ has nothing of this one; and no event is delivered twice.
+    settle_now(
+        &outbox,
+        vec![settlement(&events[1], Outcome::Skipped), first],
+    );
+    assert_eq!(outbox.stats().unknown_settlements, 2);
+    drop(outbox);
+    let (outbox, _) = bench.open();
+    let counts = outbox.counts(RULE);
+    assert_eq!(
+        (counts.recorded, counts.delivered, counts.discarded),
+        (4, 1, 3)
+    );
+}
+
+#[test]
 fn a_buried_event_is_kept_with_its_reason() {
     let bench = Bench::new();
     let (outbox, _) = bench.open();

@@ -14,6 +14,7 @@ use domain::{
 use redb::{Database, ReadableDatabase, ReadableTable};
 use tempfile::TempDir;
 
+use crate::database::FlushMark;
 use crate::outbox::tables::{DEAD_LETTERS, EVENTS, OPEN_CHANNELS, SLOT_MAPS};
 use crate::record::EventKey;
 use crate::{Outbox, OutboxConfig, Outcome, Settlement};
@@ -107,6 +108,12 @@ pub(super) fn written() -> Written {
     outbox.reserve(Some(RULE)).unwrap();
     outbox.append_opened(Some(RULE), &last);
     assert!(outbox.committed().blocking_recv().unwrap());
+    // In this order, so that the mark is not ahead of the file.
+    fs::copy(
+        FlushMark::path_of(&stopped),
+        folder.path().join("killed.redb.flushed"),
+    )
+    .unwrap();
     let killed = copy(&stopped, "killed.redb");
     outbox.close();
     Written {
@@ -119,6 +126,13 @@ pub(super) fn written() -> Written {
 pub(super) fn copy(path: &Path, name: &str) -> PathBuf {
     let copy = path.with_file_name(name);
     fs::copy(path, &copy).unwrap();
+    copy
+}
+
+/// The same with the mark of what was flushed.
+pub(super) fn copy_marked(path: &Path, name: &str) -> PathBuf {
+    let copy = copy(path, name);
+    fs::copy(FlushMark::path_of(path), FlushMark::path_of(&copy)).unwrap();
     copy
 }
 
