@@ -174,15 +174,15 @@ pub struct RepairReport {
 }
 
 impl RepairReport {
-    /// Events that are lost, at most.
+    /// Events that are lost, at most: recorded ones, and the closing event of each connection whose record is gone, as
+    /// nobody knows any more that it was open.
     #[must_use]
     pub fn lost_events(&self) -> u64 {
-        let of_events = |table: &&TableRepair| table.table == "events";
-        let lost = self
-            .tables
-            .iter()
-            .find(of_events)
-            .map_or(0, |table| table.lost);
-        lost.max(self.tallies.iter().map(|tally| tally.discarded).sum())
+        let lost_of = |name: &str| {
+            let table = self.tables.iter().find(|table| table.table == name);
+            table.map_or(0, |table| table.lost)
+        };
+        let discarded = self.tallies.iter().map(|tally| tally.discarded).sum();
+        lost_of("events").max(discarded) + lost_of("open_channels")
     }
 }
