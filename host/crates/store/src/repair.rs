@@ -246,7 +246,11 @@ pub(crate) fn damage_at_start(path: &Path, verify_bytes_max: u64) -> Option<Stri
 
 /// Whether a start goes back to the commit before the last one, since that may be torn and this is whole.
 fn is_left_out(image: &Image, survey: &Survey) -> bool {
-    image.header.may_be_torn() && !survey.is_mendable && is_other_whole(image)
+    let header = &image.header;
+    header.may_be_torn()
+        && !header.is_layout_damaged
+        && !survey.is_mendable
+        && is_other_whole(image)
 }
 
 /// Whether the commit before the last one is whole.

@@ -75,6 +75,8 @@ pub(super) struct Header {
     flushed: Option<u64>,
     /// The slot of the last commit, which is known to be on the disk, is not readable: `newest` is the one before.
     pub(super) is_last_lost: bool,
+    /// What is wrong is, at least in part, not a commit but the layout of the file: going back by a commit mends nothing.
+    pub(super) is_layout_damaged: bool,
     pub(super) damages: Vec<HeaderDamage>,
     pub(super) notes: Vec<&'static str>,
     /// Neither magic number nor a commit: not a file of ours, or none any more.
@@ -135,15 +137,18 @@ impl Header {
             is_two_phase,
             flushed,
             is_last_lost,
+            is_layout_damaged: false,
             damages,
             notes,
             is_foreign: false,
         };
         let wrong_bits = wrong_magic_bits(page);
         header.is_foreign = header.newest.is_none() && wrong_bits > MAGIC_BITS_MAX;
+        let of_commits = header.damages.len();
         header.check_magic(wrong_bits);
         header.check_geometry(page);
         header.check_length(page, file_bytes);
+        header.is_layout_damaged = header.damages.len() > of_commits;
         header
     }
 
