@@ -221,6 +221,22 @@ fn path(rule_id: &str) -> String {
     format!("/v1/rules/{}", encode(rule_id))
 }
 
+/// Which end of a rule is which.
+struct Ends {
+    mqtt: &'static str,
+    rocketmq: &'static str,
+}
+
+/// RocketMQ is the source of an inbound rule.
+fn ends(rule_type: &str) -> Ends {
+    let (mqtt, rocketmq) = if rule_type == "dataInbound" {
+        ("destination", "source")
+    } else {
+        ("source", "destination")
+    };
+    Ends { mqtt, rocketmq }
+}
+
 fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(), Failure> {
     let CreateArgs {
         rule_id,
@@ -244,13 +260,9 @@ fn create(connection: &Connection, api: &Api, arguments: CreateArgs) -> Result<(
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let (source, destination) = if rule_type == "dataInbound" {
-        (rocketmq, mqtt.into())
-    } else {
-        (mqtt.into(), rocketmq)
-    };
-    put(&mut rule, "", "source", Some(source));
-    put(&mut rule, "", "destination", Some(destination));
+    let ends = ends(&rule_type);
+    put(&mut rule, "", ends.mqtt, Some(mqtt.into()));
+    put(&mut rule, "", ends.rocketmq, Some(rocketmq));
     if disabled {
         put(&mut rule, "", "status", Some("disabled".into()));
     }
@@ -283,17 +295,12 @@ fn edit(connection: &Connection, api: &Api, arguments: EditArgs) -> Result<(), F
         "groupId",
         group.map(Value::from),
     );
-    // RocketMQ is the source of an inbound rule.
-    let is_inbound = field(&current.value, "/type") == "dataInbound";
-    let (mqtt, rocketmq) = if is_inbound {
-        ("/destination", "/source")
-    } else {
-        ("/source", "/destination")
-    };
+    let ends = ends(&field(&current.value, "/type"));
+    let [mqtt, rocketmq] = [ends.mqtt, ends.rocketmq].map(|name| format!("/{name}"));
     let parts_of_ends = [
-        (mqtt, "mqttTopic", mqtt_topic),
-        (rocketmq, "topic", topic),
-        (rocketmq, "instanceId", parts.instance.take()),
+        (&mqtt, "mqttTopic", mqtt_topic),
+        (&rocketmq, "topic", topic),
+        (&rocketmq, "instanceId", parts.instance.take()),
     ];
     for (place, name, value) in parts_of_ends {
         put(&mut current.value, place, name, value.map(Value::from));
@@ -321,12 +328,11 @@ fn change_type(rule: &mut Value, rule_type: &str) {
     if before == rule_type {
         return;
     }
-    let is_inbound = |rule_type: &str| rule_type == "dataInbound";
-    let end = |is_source: bool| if is_source { "/source" } else { "/destination" };
-    let mut rocketmq = rule.pointer_mut(end(is_inbound(&before))).map(Value::take);
-    let mut mqtt = rule.pointer_mut(end(!is_inbound(&before))).map(Value::take);
+    let (from, to) = (ends(&before), ends(rule_type));
+    let mut take = |name| rule.get_mut(name).map(Value::take);
+    let (mut rocketmq, mut mqtt) = (take(from.rocketmq), take(from.mqtt));
     // Only a destination has it.
-    if is_inbound(rule_type)
+    if to.rocketmq == "source"
         && let Some(Value::Object(fields)) = &mut rocketmq
     {
         fields.remove("ordering");
@@ -336,13 +342,8 @@ fn change_type(rule: &mut Value, rule_type: &str) {
         mqtt = Some(json!({}));
     }
     put(rule, "", "type", Some(rule_type.into()));
-    for (is_source, value) in [
-        (is_inbound(rule_type), rocketmq),
-        (!is_inbound(rule_type), mqtt),
-    ] {
-        let name = if is_source { "source" } else { "destination" };
-        put(rule, "", name, value);
-    }
+    put(rule, "", to.rocketmq, rocketmq);
+    put(rule, "", to.mqtt, mqtt);
     let Some(fields) = rule.as_object_mut() else {
         return;
     };

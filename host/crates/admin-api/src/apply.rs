@@ -121,6 +121,11 @@ impl From<ApplyPlan> for ApplyOut {
 }
 
 impl ChangeOut {
+    /// Such as `create rule a`.
+    fn title(&self) -> String {
+        format!("{} {} {}", self.action, self.kind, self.name)
+    }
+
     fn of(change: PlannedChange, warnings: Vec<String>) -> Self {
         let (kind, name, action, from, to) = match change {
             PlannedChange::Group(group_id) => (
@@ -257,8 +262,7 @@ fn refused(problems: Vec<(String, ApiError)>) -> ApiError {
 
 /// What a change is of, for the log.
 pub(crate) fn name_of(change: &PlannedChange) -> String {
-    let out = ChangeOut::of(change.clone(), Vec::new());
-    format!("{} {} {}", out.action, out.kind, out.name)
+    ChangeOut::of(change.clone(), Vec::new()).title()
 }
 
 impl From<ApplyError> for ApiError {
@@ -322,29 +326,18 @@ pub(crate) async fn apply(
     let plan = served.control.apply(declaration, is_dry_run, &by).await?;
     let is_noted = !is_dry_run && !plan.changes.is_empty();
     let note = (!is_noted).then_some(Extension(NothingChanged));
-    let things = Extension(ChangedThings(noted(&plan.changes)));
-    Ok((note, things, Json(plan.into())))
+    let out = ApplyOut::from(plan);
+    let things = Extension(ChangedThings(noted(&out.changes)));
+    Ok((note, things, Json(out)))
 }
 
 /// The changes as the audit log names them.
-fn noted(changes: &[(PlannedChange, Vec<String>)]) -> Vec<String> {
-    let is_group = |change: &PlannedChange| matches!(change, PlannedChange::Group(_));
-    let groups = changes
-        .iter()
-        .filter(|(change, _)| is_group(change))
-        .count();
-    let more = groups.saturating_sub(NOTED_GROUPS_MAX);
-    let mut left = NOTED_GROUPS_MAX;
-    let mut things = Vec::new();
-    for (change, _) in changes {
-        if is_group(change) {
-            if left == 0 {
-                continue;
-            }
-            left -= 1;
-        }
-        things.push(name_of(change));
-    }
+fn noted(changes: &[ChangeOut]) -> Vec<String> {
+    let (groups, others): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| change.kind == "group");
+    let more = groups.len().saturating_sub(NOTED_GROUPS_MAX);
+    let named = groups.into_iter().take(NOTED_GROUPS_MAX).chain(others);
+    let mut things: Vec<String> = named.map(ChangeOut::title).collect();
     things.extend((more > 0).then(|| format!("create {more} more groups")));
     things
 }

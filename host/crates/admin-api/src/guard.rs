@@ -234,7 +234,7 @@ impl Guard {
     ) -> Response {
         let (doors, asked) = (Arc::clone(&self.doors), asked.clone());
         let change = async move {
-            let response = next.run(request).await;
+            let mut response = next.run(request).await;
             let outcome = match response.status() {
                 _ if response.extensions().get::<NothingChanged>().is_some() => None,
                 status if status.is_success() => Some(AuditOutcome::Done),
@@ -244,14 +244,13 @@ impl Guard {
             };
             if let Some(outcome) = outcome {
                 let entry = entry(&asked, &visitor, outcome, response.headers());
-                let things = response.extensions().get::<ChangedThings>();
-                let things = things.map_or_else(Vec::new, |ChangedThings(things)| things.clone());
-                let of_thing = |resource| NewAuditEntry {
-                    resource,
-                    ..entry.clone()
-                };
-                let more: Vec<_> = things.into_iter().map(of_thing).collect();
-                for entry in std::iter::once(entry).chain(more) {
+                doors.access.note(entry.clone()).await;
+                let things = response.extensions_mut().remove::<ChangedThings>();
+                for resource in things.map_or_else(Vec::new, |it| it.0) {
+                    let entry = NewAuditEntry {
+                        resource,
+                        ..entry.clone()
+                    };
                     doors.access.note(entry).await;
                 }
             }

@@ -141,7 +141,14 @@ pub(crate) fn parse_rule_id(text: &str) -> Result<(RuleId, Option<String>), ApiE
 pub(crate) fn parse_rule(bytes: &[u8]) -> Result<RuleIn, ApiError> {
     let value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::invalid_json(format!("the body is not JSON: {error}")))?;
-    rule_from_value(value)
+    let rule = rule_from_value(value)?;
+    // Of two fields with one name, a value silently keeps the last.
+    match serde_json::from_slice::<RuleIn>(bytes) {
+        Err(error) if error.to_string().starts_with("duplicate field") => {
+            Err(invalid(error.to_string()))
+        }
+        _ => Ok(rule),
+    }
 }
 
 /// Reads a rule, with the same words for whichever way it came.

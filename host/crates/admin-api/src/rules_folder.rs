@@ -154,12 +154,12 @@ impl RulesFolder {
         let plan = self.control.apply(declaration, false, &by).await;
         let plan = plan.map_err(|error| told(&error.into()))?;
         for (change, warnings) in &plan.changes {
+            let what = crate::apply::name_of(change);
             tracing::info!(
                 ?warnings,
-                change = crate::apply::name_of(change),
+                change = what,
                 "folder of rules changed something"
             );
-            let what = crate::apply::name_of(change);
             let entry = NewAuditEntry::without_request(&by, "APPLY", what);
             self.control.access().note(entry).await;
         }

@@ -1,7 +1,5 @@
 //! Steps of the machine's clock, kept beside the rules: the events that they make look old outlive a restart, too.
 
-use std::sync::Arc;
-
 use domain::ErrorChain;
 use store::MetaStore;
 
@@ -34,15 +32,11 @@ pub(crate) async fn keep(control: &Control) {
         .iter()
         .map(|(end_ms, size_ms)| format!("{end_ms} {size_ms}\n"));
     let text: String = lines.collect();
-    let meta = Arc::clone(&control.meta);
-    let kept = tokio::task::spawn_blocking(move || meta.put_setting(SETTING, &text)).await;
-    let problem = match kept {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => ErrorChain(&error).to_string(),
-        Err(error) => ErrorChain(&error).to_string(),
-    };
-    tracing::error!(
-        error = problem,
-        "a step of the clock is not kept: after a restart, events from before it look older than they are"
-    );
+    let kept = control.write(move |tx| tx.put_setting(SETTING, &text));
+    if let Err(error) = kept.await {
+        tracing::error!(
+            error = %ErrorChain(&error),
+            "a step of the clock is not kept: after a restart, events from before it look older than they are"
+        );
+    }
 }

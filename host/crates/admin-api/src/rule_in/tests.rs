@@ -305,6 +305,13 @@ fn broken_json_is_not_called_a_broken_rule() {
         );
     }
     assert_eq!(parse_rule(b"[]").unwrap_err().code(), "invalid_rule");
+    let twice = parse_rule(br#"{"status": "enabled", "status": "disabled"}"#).unwrap_err();
+    assert_eq!(twice.code(), "invalid_rule");
+    assert!(
+        twice.message().contains("duplicate field `status`"),
+        "{}",
+        twice.message()
+    );
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl Control {
     }
 
     /// One durable transaction on the blocking pool.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self,
         work: impl FnOnce(&mut MetaWrite<'_>) -> Result<(), WriteMetaError> + Send + 'static,
     ) -> Result<(), ControlError> {

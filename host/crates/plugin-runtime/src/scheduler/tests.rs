@@ -174,15 +174,27 @@ fn the_quick_lane_is_for_warm_mappers_with_short_calls() {
     assert_eq!(lane(), Some(Lane::Slow), "a slow call");
 }
 
-#[test]
-fn a_long_call_among_short_ones_leaves_the_quick_lane() {
+/// A mapper that is in the quick lane and has three jobs left.
+fn quick_mapper() -> (Arc<Mapper>, Scheduler) {
     let [a, _] = two_mappers();
     let scheduler = Scheduler::new(1);
-    for events in 1..=3 {
+    for events in 1..=4 {
         scheduler.push(job(&a, events).0);
     }
     drop(take(&scheduler, Lane::Slow).unwrap());
     scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    (a, scheduler)
+}
+
+/// What the mapper has left is in the slow lane.
+fn assert_slow(scheduler: &Scheduler) {
+    assert!(take(scheduler, Lane::Quick).is_none());
+    assert!(take(scheduler, Lane::Slow).is_some());
+}
+
+#[test]
+fn a_long_call_among_short_ones_leaves_the_quick_lane() {
+    let (a, scheduler) = quick_mapper();
     drop(take(&scheduler, Lane::Quick).unwrap());
     // Less than a millisecond in the mean.
     let one_long = Turn {
@@ -190,8 +202,7 @@ fn a_long_call_among_short_ones_leaves_the_quick_lane() {
         ..warm_turn(&a, Duration::from_millis(9), 10)
     };
     scheduler.give_back(a.id, one_long);
-    assert!(take(&scheduler, Lane::Quick).is_none());
-    assert!(take(&scheduler, Lane::Slow).is_some());
+    assert_slow(&scheduler);
 }
 
 #[test]
@@ -251,12 +262,7 @@ async fn the_threads_tell_of_a_long_call_among_many_short_ones() {
 
 #[test]
 fn an_event_that_needs_the_memory_of_others_waits_in_the_slow_lane() {
-    let [a, _] = two_mappers();
-    let scheduler = Scheduler::new(1);
-    scheduler.push(job(&a, 1).0);
-    scheduler.push(job(&a, 2).0);
-    drop(take(&scheduler, Lane::Slow).unwrap());
-    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    let (a, scheduler) = quick_mapper();
     let (mut unfinished, instance) = take(&scheduler, Lane::Quick).unwrap();
     unfinished.lacked_memory_at = Some(0);
     let half = Turn {
@@ -271,19 +277,12 @@ fn an_event_that_needs_the_memory_of_others_waits_in_the_slow_lane() {
 
 #[test]
 fn a_fault_leaves_the_quick_lane() {
-    let [a, _] = two_mappers();
-    let scheduler = Scheduler::new(1);
-    for events in 1..=3 {
-        scheduler.push(job(&a, events).0);
-    }
-    drop(take(&scheduler, Lane::Slow).unwrap());
-    scheduler.give_back(a.id, warm_turn(&a, Duration::ZERO, 100));
+    let (a, scheduler) = quick_mapper();
     drop(take(&scheduler, Lane::Quick).unwrap());
     let fault = Turn {
         is_faulty: true,
         ..warm_turn(&a, Duration::ZERO, 100)
     };
     scheduler.give_back(a.id, fault);
-    assert!(take(&scheduler, Lane::Quick).is_none());
-    assert!(take(&scheduler, Lane::Slow).is_some());
+    assert_slow(&scheduler);
 }

@@ -145,6 +145,13 @@ pub(super) struct Contents {
     pub(super) slot_maps: BTreeMap<u32, Vec<u8>>,
 }
 
+/// How many events of `truth` are not in `found`.
+pub(super) fn missing(truth: &Contents, found: &Contents) -> u64 {
+    let is_missing = |key: &&EventKey| !found.events.contains_key(key);
+    let missing = truth.events.keys().filter(is_missing).count();
+    u64::try_from(missing).unwrap()
+}
+
 /// Reads a copy, since the engine writes into what it opens.
 pub(super) fn contents(path: &Path) -> Contents {
     let read = copy(path, "contents.redb");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::bench::{Random, contents, copy, copy_marked, overwrite, start, written};
+use super::bench::{Random, contents, copy, copy_marked, missing, overwrite, start, written};
 use crate::database::FlushMark;
 use crate::repair::image::Image;
 use crate::repair::{Remedy, StoreFile, check, damage_at_start, repair};
@@ -61,11 +61,7 @@ fn a_killed_host_s_last_commit_is_never_left_out_for_damage() {
             assert_eq!(report.remedy, Remedy::Salvaged);
             assert!(!FlushMark::path_of(&path).exists());
             let kept = contents(&path);
-            let lost = truth
-                .events
-                .keys()
-                .filter(|key| !kept.events.contains_key(key));
-            let lost = u64::try_from(lost.count()).unwrap();
+            let lost = missing(&truth, &kept);
             assert!(lost <= report.lost_events(), "page {page}: {report:?}");
             start(&path);
         }
@@ -182,11 +178,7 @@ fn a_zeroed_block_and_a_cut_end_cost_what_is_told() {
             0
         };
         let kept = contents(&path);
-        let lost = truth
-            .events
-            .keys()
-            .filter(|key| !kept.events.contains_key(key));
-        let lost = u64::try_from(lost.count()).unwrap();
+        let lost = missing(&truth, &kept);
         assert!(
             lost <= lost_told,
             "{context}: {lost} lost, {lost_told} told"
