@@ -82,9 +82,10 @@ const fn is_special(byte: u8) -> bool {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
+    while let Some(at) = first_special(rest) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain);
         let Some((byte, after)) = special.split_first() else {
@@ -95,6 +96,32 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Where the first special byte is. Eight bytes are looked at together, since nearly no text has one.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let plain_words = words
+        .iter()
+        .take_while(|word| !has_special(u64::from_le_bytes(**word)))
+        .count();
+    let plain = plain_words * 8;
+    let rest = bytes.get(plain..)?;
+    let at = rest.iter().position(|byte| is_special(*byte))?;
+    Some(plain + at)
+}
+
+/// Whether one of eight bytes is special. A byte's high bit is set by the subtraction when the byte is less than what is
+/// subtracted; a borrow from the byte below it can set it, too, but only when that one is special itself.
+const fn has_special(word: u64) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    const HIGH_BITS: u64 = EACH * 0x80;
+    let control = word.wrapping_sub(EACH * 0x20) & !word;
+    let quotes = word ^ (EACH * b'"' as u64);
+    let quote = quotes.wrapping_sub(EACH) & !quotes;
+    let backslashes = word ^ (EACH * b'\\' as u64);
+    let backslash = backslashes.wrapping_sub(EACH) & !backslashes;
+    (control | quote | backslash) & HIGH_BITS != 0
 }
 
 fn write_escaped(out: &mut Vec<u8>, byte: u8) {

@@ -69,3 +69,30 @@ fn an_escape_at_either_end_loses_nothing() {
         r#"{"k":"\n"}"#
     );
 }
+
+#[test]
+fn every_byte_is_escaped_at_every_place_or_nowhere() {
+    let json = |byte: char| match byte {
+        '"' | '\\' => format!("\\{byte}"),
+        '\u{8}' => "\\b".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\0'..'\u{20}' => format!("\\u{:04x}", u32::from(byte)),
+        _ => byte.to_string(),
+    };
+    for byte in '\0'..='\u{ff}' {
+        for place in 0..17 {
+            // Neighbours at both ends of what a byte can be: no borrow or carry of theirs counts.
+            for neighbour in [' ', '!', '\u{7f}', '\u{7ff}'] {
+                let before = String::from(neighbour).repeat(place);
+                let after = String::from(neighbour).repeat(17 - place);
+                assert_eq!(
+                    text(Object::with_capacity(0).text("k", &format!("{before}{byte}{after}"))),
+                    format!("{{\"k\":\"{before}{}{after}\"}}", json(byte))
+                );
+            }
+        }
+    }
+}
