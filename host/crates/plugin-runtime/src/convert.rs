@@ -1,6 +1,7 @@
 //! Between the domain's values and those of the contract.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use domain::{EventType, Mapping, OutboundMessage, RejectEvent, StatusEvent};
 
@@ -13,6 +14,9 @@ use crate::plain_text::shortened;
 /// A plugin's reason for a refusal; more is cut, since it is stored with every event that it refuses.
 const REASON_BYTES_MAX: usize = 2048;
 
+/// A socket address of IPv6 with a scope as text: written at once, without growing.
+const ADDRESS_BYTES_MAX: usize = 64;
+
 /// The texts of an event, from which the contract's record borrows.
 pub(crate) struct EventTexts<'a> {
     event: &'a StatusEvent,
@@ -24,11 +28,14 @@ pub(crate) struct EventTexts<'a> {
 
 impl<'a> EventTexts<'a> {
     pub(crate) fn of(event: &'a StatusEvent, config: &'a RuntimeConfig) -> Self {
+        let mut client_ip = String::with_capacity(ADDRESS_BYTES_MAX);
+        // Writing to a string does not fail.
+        let _: fmt::Result = write!(client_ip, "{}", event.channel.client_address);
         Self {
             event,
             event_id: event.event_id.to_string(),
             channel_id: event.channel.channel_id.to_string(),
-            client_ip: event.channel.client_address.to_string(),
+            client_ip,
             attributes: event.attributes(&config.node, &config.instance),
         }
     }
