@@ -59,14 +59,22 @@ pub(crate) fn standalone_manifest(workspace: &Path) -> Result<String, String> {
             .cloned()
             .ok_or_else(|| format!("the workspace has no {place}.{name}"))
     };
-    for (section, place) in [("package", "package"), ("dependencies", "dependencies")] {
-        let Some(Value::Table(entries)) = manifest.get_mut(section) else {
-            continue;
+    let fill_in = |table: &mut Table, place: &str| -> Result<(), String> {
+        let Some(Value::Table(entries)) = table.get_mut(place) else {
+            return Ok(());
         };
         for (name, value) in entries.iter_mut() {
             if value.get("workspace").is_some() {
                 *value = merged(shared(place, name)?, value);
             }
+        }
+        Ok(())
+    };
+    fill_in(&mut manifest, "package")?;
+    fill_in(&mut manifest, "dependencies")?;
+    if let Some(Value::Table(targets)) = manifest.get_mut("target") {
+        for target in targets.iter_mut().filter_map(|(_, it)| it.as_table_mut()) {
+            fill_in(target, "dependencies")?;
         }
     }
     // Not a member of whatever is around it.
