@@ -11,6 +11,7 @@
 )]
 
 mod parts;
+mod spread;
 
 use std::env;
 use std::fs;
@@ -25,14 +26,13 @@ use plugin_runtime::{
     CodeCacheConfig, CodeConfig, CompiledPlugin, Mapper, MapperInstance, MapperSpec, PluginRuntime,
 };
 use rulemill_sdk::StatusRule;
-use tokio::time::Instant;
+use spread::{Measured, ROUNDS, Spread};
 
 /// The body of `apsaramq-status`, as a template.
 const TEMPLATE: &str = r#"{"body": "{\"clientId\":{{ clientId | tojson }},\"time\":{{ time }},\"eventType\":{{ eventType | tojson }},\"channelId\":{{ channelId | tojson }},\"clientIp\":{{ clientIp | tojson }}}"}"#;
 const CALLS: usize = 200_000;
-/// Calls without a pause, of which the rate is taken, and how often: other work of the machine slows some of them.
+/// Calls without a pause, of which the rate is taken.
 const SLICE: usize = 5_000;
-const SLICES: usize = 100;
 const STARTS: usize = 500;
 const ACTIVATIONS: usize = 50;
 const PLUGINS: usize = 50;
@@ -44,45 +44,10 @@ fn main() {
     let mapper = prepared(&runtime, &runtime.compile(&status).unwrap(), "{}");
     let event = event();
 
-    let mut instance = MapperInstance::new(&mapper).unwrap();
-    let warm = Spread::of(CALLS, || {
-        drop(black_box(instance.map(black_box(&event)).unwrap()));
-    });
-    let rule = ApsaramqStatus::init("{}").unwrap();
-    let native = Spread::of(CALLS, || drop(black_box(native(&rule, black_box(&event)))));
-    warm.print("apsaramq-status, warm call");
-    native.print("the same work in native Rust");
-    held("warm call / native", warm.p50 / native.p50, 5.0);
-    held("p99 / p50 of the warm call", warm.p99 / warm.p50, 4.0);
-    let slice = Spread::of(SLICES, || {
-        for _ in 0..SLICE {
-            drop(black_box(instance.map(black_box(&event)).unwrap()));
-        }
-    });
-    let rate = |nanos: f64| calls(SLICE) / nanos * 1e9;
-    println!(
-        "{:<44}{:>12.0} calls/s on one core p50 (at least 250,000), {:.0} p90 of slices, {:.0} best",
-        "apsaramq-status, without a pause",
-        rate(slice.p50),
-        rate(slice.p90),
-        rate(slice.least)
-    );
-
     let template = runtime.compile(&component("template")).unwrap();
     let template = prepared(&runtime, &template, TEMPLATE);
-    let mut rendering = MapperInstance::new(&template).unwrap();
-    let rendered = Spread::of(CALLS / 4, || {
-        drop(black_box(rendering.map(black_box(&event)).unwrap()));
-    });
-    rendered.print("template, warm call");
-    held("template / apsaramq-status", rendered.p50 / warm.p50, 8.0);
 
-    let fresh = Spread::of(STARTS, || {
-        drop(black_box(MapperInstance::new(&mapper).unwrap()));
-    });
-    fresh.print("fresh instance with init");
-    held("fresh instance / warm call", fresh.p50 / warm.p50, 15.0);
-
+    calls(&mapper, &template, &event);
     activation(&status);
     memory(&mapper, &event);
     for path in env::var("RULEMILL_BENCH_COMPONENTS")
@@ -92,6 +57,43 @@ fn main() {
     {
         foreign(&runtime, Path::new(path), &event);
     }
+}
+
+/// What a call takes, warm and on a fresh instance, beside the same work without a sandbox.
+fn calls(mapper: &Arc<Mapper>, template: &Arc<Mapper>, event: &StatusEvent) {
+    let mut instance = MapperInstance::new(mapper).unwrap();
+    let mut unpaused = MapperInstance::new(mapper).unwrap();
+    let mut rendering = MapperInstance::new(template).unwrap();
+    let rule = ApsaramqStatus::init("{}").unwrap();
+    let map =
+        |instance: &mut MapperInstance| drop(black_box(instance.map(black_box(event)).unwrap()));
+    let [warm, native, slice, rendered, fresh] = Spread::by_turns([
+        Measured::new(CALLS / ROUNDS, || map(&mut instance)),
+        Measured::new(CALLS / ROUNDS, || {
+            drop(black_box(native(&rule, black_box(event))));
+        }),
+        Measured::new(2, || (0..SLICE).for_each(|_| map(&mut unpaused))),
+        Measured::new(CALLS / 4 / ROUNDS, || map(&mut rendering)),
+        Measured::new(STARTS / ROUNDS, || {
+            drop(black_box(MapperInstance::new(mapper).unwrap()));
+        }),
+    ]);
+    warm.print("apsaramq-status, warm call");
+    native.print("the same work in native Rust");
+    held("warm call / native", warm.times(&native), 5.0);
+    held("p99 / p50 of the warm call", warm.p99 / warm.p50, 4.0);
+    let rate = |nanos: f64| number(SLICE) / nanos * 1e9;
+    println!(
+        "{:<44}{:>12.0} calls/s on one core p50 (at least 250,000), {:.0} best, {:.0} p90",
+        "apsaramq-status, without a pause",
+        rate(slice.p50),
+        rate(slice.least),
+        rate(slice.p90)
+    );
+    rendered.print("template, warm call");
+    held("template / apsaramq-status", rendered.times(&warm), 8.0);
+    fresh.print("fresh instance with init");
+    held("fresh instance / warm call", fresh.times(&warm), 15.0);
 }
 
 /// From stored bytes to a mapper that was tried, with its code in the cache: one plugin, and a whole start.
@@ -136,7 +138,7 @@ fn memory(mapper: &Arc<Mapper>, event: &StatusEvent) {
             instance
         })
         .collect();
-    let each = (resident_bytes() - before) / calls(INSTANCES);
+    let each = (resident_bytes() - before) / number(INSTANCES);
     drop(warm);
     held("memory of a warm instance, KiB", each / 1024.0, 300.0);
 }
@@ -216,38 +218,7 @@ fn resident_bytes() -> f64 {
     kib * 1024.0
 }
 
-/// Nanoseconds.
-struct Spread {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    least: f64,
-}
-
 impl Spread {
-    fn of(count: usize, mut call: impl FnMut()) -> Self {
-        // Not the first ones: code and data come into the caches.
-        (0..count / 20).for_each(|_| call());
-        let mut each: Vec<f64> = (0..count)
-            .map(|_| {
-                let started = Instant::now();
-                call();
-                started.elapsed().as_secs_f64() * 1e9
-            })
-            .collect();
-        each.sort_by(f64::total_cmp);
-        let at = |share: usize| {
-            let index = (each.len() * share / 100).min(each.len() - 1);
-            *each.get(index).unwrap()
-        };
-        Self {
-            p50: at(50),
-            p90: at(90),
-            p99: at(99),
-            least: at(0),
-        }
-    }
-
     fn print(&self, what: &str) {
         println!(
             "{what:<44}{:>12.0} ns p50, {:.0} least, {:.0} p90, {:.0} p99",
@@ -262,6 +233,6 @@ fn held(what: &str, value: f64, limit: f64) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
-fn calls(count: usize) -> f64 {
+fn number(count: usize) -> f64 {
     count as f64
 }
