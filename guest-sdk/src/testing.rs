@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use crate::{Event, Level, MapError, Message, StatusRule, host};
 
 pub use event::{EventBuilder, connect, disconnect, event, tcpclean};
+pub use limits::RESERVED_PROPERTIES;
 
 /// A started plugin.
 #[derive(Debug)]

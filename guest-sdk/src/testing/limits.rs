@@ -7,16 +7,53 @@ const OUTPUT_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Tag, keys and properties together; the host's count has a few bytes more per entry.
 const PROPERTIES_BYTES_MAX: usize = 30_000;
 
-/// What the host sets itself. `RocketMQ`'s own names are refused by the host as well.
-const RESERVED: [&str; 8] = [
+/// Properties that no message may set: those of `RocketMQ` and those that the host sets itself.
+pub const RESERVED_PROPERTIES: &[&str] = &[
+    "KEYS",
+    "TAGS",
+    "WAIT",
+    "DELAY",
+    "RETRY_TOPIC",
+    "REAL_TOPIC",
+    "REAL_QID",
+    "TRAN_MSG",
+    "PGROUP",
+    "MIN_OFFSET",
+    "MAX_OFFSET",
+    "BUYER_ID",
+    "ORIGIN_MESSAGE_ID",
+    "TRANSFER_FLAG",
+    "CORRECTION_FLAG",
+    "MQ2_FLAG",
+    "RECONSUME_TIME",
+    "MSG_REGION",
+    "TRACE_ON",
+    "UNIQ_KEY",
+    "MAX_RECONSUME_TIMES",
+    "CONSUME_START_TIME",
+    "TRAN_PREPARED_QUEUE_OFFSET",
+    "TRANSACTION_CHECK_TIMES",
+    "CHECK_IMMUNITY_TIME_IN_SECONDS",
+    "INSTANCE_ID",
+    "__SHARDINGKEY",
+    "CORRELATION_ID",
+    "REPLY_TO_CLIENT",
+    "TTL",
+    "ARRIVE_TIME",
+    "PUSH_REPLY_TIME",
+    "CLUSTER",
+    "MSG_TYPE",
+    "INNER_MULTI_QUEUE_OFFSET",
+    "INNER_MULTI_DISPATCH",
+    "INNER_BASE",
+    "_INNER_NUM",
+    "TIMER_DELAY_SEC",
     "eventId",
     "sequence",
     "groupId",
     "part",
     "synthetic",
     "replayed",
-    "KEYS",
-    "TAGS",
 ];
 
 pub(super) fn check(messages: &[Message]) -> Result<(), String> {
@@ -51,13 +88,13 @@ fn check_message(message: &Message) -> Result<(), String> {
     if let Some(key) = message
         .keys
         .iter()
-        .find(|key| key.contains(char::is_whitespace))
+        .find(|key| key.is_empty() || key.contains(char::is_whitespace))
     {
-        return Err(format!("key {key:?} has a blank"));
+        return Err(format!("key {key:?} is empty or has a blank"));
     }
     let names = message.properties.iter().map(|(name, _)| name);
     for name in names {
-        if name.is_empty() || RESERVED.contains(&name.as_str()) {
+        if name.is_empty() || RESERVED_PROPERTIES.contains(&name.as_str()) {
             return Err(format!("property {name:?} is reserved or empty"));
         }
     }

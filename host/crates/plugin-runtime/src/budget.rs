@@ -13,9 +13,12 @@ use crate::fault::MemoryScope;
 
 /// What an element of a table takes: a pointer.
 const TABLE_ELEMENT_BYTES: u64 = 8;
-const INSTANCES_MAX: usize = 100;
-const TABLES_MAX: usize = 50;
-const MEMORIES_MAX: usize = 10;
+/// Core instances of one plugin's instance.
+pub(crate) const INSTANCES_MAX: usize = 100;
+/// Tables of one.
+pub(crate) const TABLES_MAX: usize = 50;
+/// Linear memories of one.
+pub(crate) const MEMORIES_MAX: usize = 10;
 
 /// The memory that all instances of the host share.
 #[derive(Debug)]

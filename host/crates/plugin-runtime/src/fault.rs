@@ -2,6 +2,7 @@
 //! `host/manual/faults.md`.
 
 mod fingerprint;
+mod parts;
 mod place;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::plain_text::plain;
 use crate::sandbox::HostState;
 
 pub(crate) use fingerprint::fingerprint;
+pub use parts::CountedPart;
 use place::place;
 
 /// A trap's report is cut to this many bytes: it is stored with dead letters.
@@ -146,6 +148,20 @@ pub enum MapperFault {
         /// What the plugin or the sandbox said.
         detail: String,
     },
+    /// Its component is made of too many parts to start.
+    #[error(
+        "the plugin does not start: {} count too high: its component makes at least {count} {part}, the limit is {}; \
+         {}, and push it again",
+        .part.name(),
+        .part.count_max(),
+        .part.remedy()
+    )]
+    TooManyParts {
+        /// What there is too much of.
+        part: CountedPart,
+        /// How many there were when it was stopped.
+        count: usize,
+    },
     /// It made a message that RocketMQ would refuse.
     #[error(
         "the plugin made a message that RocketMQ would refuse: {}; correct the message, or let map-event reject the event",
@@ -174,7 +190,7 @@ impl MapperFault {
             Self::Deadline { .. } => deadline,
             Self::Memory { .. } => memory,
             Self::OutputTooLarge { .. } => output,
-            Self::Init { .. } => init,
+            Self::Init { .. } | Self::TooManyParts { .. } => init,
             Self::IllegalMessage(_) => message,
         }
     }
@@ -207,6 +223,7 @@ impl MapperFault {
             | Self::Trap { .. }
             | Self::OutputTooLarge { .. }
             | Self::Init { .. }
+            | Self::TooManyParts { .. }
             | Self::IllegalMessage(_) => false,
         }
     }
@@ -235,12 +252,12 @@ pub(crate) fn classify(
             place: place(error).map_or_else(String::new, |place| format!(", {place}")),
         };
     }
+    let reason = error.root_cause().to_string();
+    if let Some((part, count)) = CountedPart::exceeded(&reason) {
+        return MapperFault::TooManyParts { part, count };
+    }
     // wasmtime keeps the type of this error to itself.
-    if error
-        .root_cause()
-        .to_string()
-        .contains("fuel allocated for hostcalls")
-    {
+    if reason.contains("fuel allocated for hostcalls") {
         let detail = format!(
             "it passed more than {} bytes to the host at once, in an answer, a reason or a log line; make it smaller, \
              or raise plugins.output-max",

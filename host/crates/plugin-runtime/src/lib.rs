@@ -40,7 +40,7 @@ pub use code_cache::{CodeCacheConfig, CodeCacheStats};
 pub use compile::CompilePluginError;
 pub use compiler::{ChildCompiler, CompileLimits, Compiler, compile_stdin};
 pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig};
-pub use fault::{CallPhase, MapperFault, MemoryScope};
+pub use fault::{CallPhase, CountedPart, MapperFault, MemoryScope};
 pub use fuel::{FuelUsed, MeasureFuelError, measure_fuel};
 pub use guest_channel::GuestLine;
 pub use inspect::{InspectPluginError, PluginFacts};

@@ -7,4 +7,5 @@ mod hostile;
 mod inspecting;
 mod mapping;
 mod preparing;
+mod sdk_limits;
 mod sharing;

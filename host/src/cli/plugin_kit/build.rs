@@ -6,8 +6,9 @@ use std::process::Command;
 
 use plugin_runtime::with_cases;
 
+use super::cases::{self, WrittenCase};
 use super::manifest::read_component;
-use super::{Language, Manifest, cases};
+use super::{Language, Manifest};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::talk;
 
@@ -18,7 +19,7 @@ struct Tool {
 }
 
 pub(super) fn run(manifest: &Manifest) -> Result<(), Failure> {
-    let cases: Vec<_> = cases::read()?.into_iter().map(|it| it.case).collect();
+    let cases = cases::read()?;
     if let Some(folder) = manifest.component.parent() {
         fs::create_dir_all(folder).map_err(|error| {
             Failure::new(
@@ -46,19 +47,25 @@ pub(super) fn run(manifest: &Manifest) -> Result<(), Failure> {
             ),
         ));
     }
-    let component = read_component(&manifest.component)?;
+    let count = cases.len();
+    let size = embed(&manifest.component, cases)?;
+    talk(format_args!(
+        "{}: {size} bytes, {count} cases",
+        manifest.component.display()
+    ));
+    Ok(())
+}
+
+/// Puts exactly these cases into the component at `path`; returns its size then, bytes.
+pub(super) fn embed(path: &Path, cases: Vec<WrittenCase>) -> Result<usize, Failure> {
+    let cases: Vec<_> = cases.into_iter().map(|it| it.case).collect();
+    let component = read_component(path)?;
     let edited = with_cases(&component, &cases)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     if edited != component {
-        write(&manifest.component, &edited)?;
+        write(path, &edited)?;
     }
-    talk(format_args!(
-        "{}: {} bytes, {} cases",
-        manifest.component.display(),
-        edited.len(),
-        cases.len()
-    ));
-    Ok(())
+    Ok(edited.len())
 }
 
 /// There completely or not at all: a watcher may look at any moment.

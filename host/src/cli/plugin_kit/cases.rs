@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::cli::failure::{Exit, Failure};
 
-const FOLDER: &str = "tests";
+/// Where they are, in the plugin's folder.
+pub(super) const FOLDER: &str = "tests";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +32,8 @@ pub(super) fn read() -> Result<Vec<WrittenCase>, Failure> {
     read_folder(Path::new(FOLDER))
 }
 
-fn read_folder(folder: &Path) -> Result<Vec<WrittenCase>, Failure> {
+/// All cases of the folder `folder` of tests.
+pub(super) fn read_folder(folder: &Path) -> Result<Vec<WrittenCase>, Failure> {
     let fail = |path: &Path, problem: String| {
         Failure::new(Exit::Failed, format!("{}: {problem}", path.display()))
     };

@@ -1,10 +1,11 @@
 //! `plugin check`: what a component is and whether a host would take it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 use domain::MappingLimits;
-use plugin_runtime::{CompiledPlugin, MapperSpec, PrepareMapperError};
+use plugin_runtime::{CompiledPlugin, MapperSpec, PluginRuntime, PrepareMapperError};
 use serde_json::json;
 
 use super::engine;
@@ -13,6 +14,9 @@ use crate::cli::connection::Connection;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{print_json, print_line, talk};
 use crate::config::defaults;
+
+/// What a host tries each upload with.
+const NO_CONFIG: &str = "{}";
 
 pub(super) fn run(
     connection: &Connection,
@@ -26,21 +30,13 @@ pub(super) fn run(
     let started = tokio::time::Instant::now();
     let plugin = engine::compile(&runtime, &bytes)?;
     let compiled_in = started.elapsed();
-    // A configuration that `init` wants more of is the rule's business, a fault is not.
-    let spec = MapperSpec {
-        config: first_config(&plugin),
-        limits: MappingLimits::default(),
-        samples: Vec::new(),
-    };
-    let config_refused = match runtime.prepare(&plugin, spec) {
-        Ok(_) => None,
-        Err(PrepareMapperError::ConfigRefused { reason }) => Some(reason),
-        Err(error) => {
-            return Err(Failure::new(
-                Exit::Failed,
-                domain::ErrorChain(&error).to_string(),
-            ));
-        }
+    // As a host does; a configuration that `init` wants more of is the rule's business, a fault is not.
+    let config_refused = tried(&runtime, &plugin, NO_CONFIG)?;
+    let config = first_config(&plugin);
+    let config_refused = if config == NO_CONFIG {
+        config_refused
+    } else {
+        tried(&runtime, &plugin, &config)?
     };
     runtime.run_own_cases(&plugin).map_err(|error| {
         let remedy = "correct the plugin or the case, see `rulemill plugin test`";
@@ -48,10 +44,32 @@ pub(super) fn run(
     })?;
     if let Some(reason) = config_refused {
         talk(format_args!(
-            "init refuses the configuration {{}} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
+            "init refuses the configuration {config} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
         ));
     }
     show(connection, &plugin, memory, compiled_in)
+}
+
+/// Tries the made-up events with `config`; says why `init` refuses that, if it does.
+fn tried(
+    runtime: &PluginRuntime,
+    plugin: &Arc<CompiledPlugin>,
+    config: &str,
+) -> Result<Option<String>, Failure> {
+    let spec = MapperSpec {
+        config: config.to_owned(),
+        limits: MappingLimits::default(),
+        samples: Vec::new(),
+    };
+    match runtime.prepare(plugin, spec) {
+        Ok(_) => Ok(None),
+        Err(PrepareMapperError::ConfigRefused { reason }) => Ok(Some(reason)),
+        Err(error) => {
+            let error = domain::ErrorChain(&error);
+            let message = format!("with the configuration {config}: {error}");
+            Err(Failure::new(Exit::Failed, message))
+        }
+    }
 }
 
 /// The configuration of the first case that has one and does not expect it to be refused.
@@ -61,7 +79,7 @@ pub(super) fn first_config(plugin: &CompiledPlugin) -> String {
         .iter()
         .filter(|case| case.config_refused.is_none());
     good.find_map(|case| case.config.as_ref())
-        .map_or_else(|| "{}".to_owned(), ToString::to_string)
+        .map_or_else(|| NO_CONFIG.to_owned(), ToString::to_string)
 }
 
 /// The package and version that the exports are of.

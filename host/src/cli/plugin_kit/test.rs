@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use domain::{Mapping, MappingLimits, RejectEvent};
+use domain::{Mapping, MappingLimits, OutboundMessage, RejectEvent};
 use plugin_runtime::{Answer, CaseReport, ExpectedMessage};
 use serde_json::{Value, json};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
@@ -60,7 +60,7 @@ pub(super) fn run(connection: &Connection, plan: &Plan) -> Result<(), Failure> {
     }
     if plan.update && !failed.is_empty() {
         let count = failed.len();
-        update(&failed)?;
+        update(&failed, &manifest.component, Path::new(cases::FOLDER))?;
         talk(format_args!(
             "{count} cases rewritten; look at the difference"
         ));
@@ -150,8 +150,18 @@ fn shown_as_json(ran: &RanCase) -> Value {
     })
 }
 
-/// Writes what the plugin did into the cases; everything else in the files stays as it is.
-fn update(failed: &[&RanCase]) -> Result<(), Failure> {
+/// Writes what the plugin did into the cases, and the cases of `folder` into the component: it still has the old ones,
+/// and a host would refuse it for them.
+fn update(failed: &[&RanCase], component: &Path, folder: &Path) -> Result<(), Failure> {
+    let updated = update_files(failed);
+    // Also what was written before a failure counts.
+    let embedded = cases::read_folder(folder).and_then(|all| build::embed(component, all));
+    updated?;
+    embedded.map(drop)
+}
+
+/// Everything else in the files stays as it is.
+fn update_files(failed: &[&RanCase]) -> Result<(), Failure> {
     let mut by_file: BTreeMap<&PathBuf, Vec<(usize, &Answer)>> = BTreeMap::new();
     for ran in failed {
         by_file
@@ -194,12 +204,7 @@ fn expect(case: &mut Table, answer: &Answer) -> Result<(), String> {
         Answer::Mapped(Mapping::Deliver(messages)) => {
             let mut tables = ArrayOfTables::new();
             for message in messages {
-                let text = toml::to_string(&ExpectedMessage::of(message))
-                    .map_err(|error| error.to_string())?;
-                let table: DocumentMut = text
-                    .parse()
-                    .map_err(|error: toml_edit::TomlError| error.to_string())?;
-                tables.push(table.as_table().clone());
+                tables.push(described(message)?);
             }
             case.insert("message", Item::ArrayOfTables(tables));
         }
@@ -217,12 +222,79 @@ fn expect(case: &mut Table, answer: &Answer) -> Result<(), String> {
     Ok(())
 }
 
+/// What a case says of `message`.
+fn described(message: &OutboundMessage) -> Result<Table, String> {
+    let complete = ExpectedMessage::of(message);
+    match as_table(&complete) {
+        // TOML has no null and no integer beyond 64 bits with a sign: such a body is told as text.
+        Err(_) if complete.body_json.is_some() => as_table(&ExpectedMessage {
+            body: String::from_utf8(message.body.clone()).ok(),
+            body_json: None,
+            ..complete
+        }),
+        told => told,
+    }
+}
+
+fn as_table(message: &ExpectedMessage) -> Result<Table, String> {
+    let text = toml::to_string(message).map_err(|error| error.to_string())?;
+    let read: ExpectedMessage =
+        toml::from_str(&text).map_err(|error| error.message().to_owned())?;
+    if read != *message {
+        return Err("TOML does not say it exactly".to_owned());
+    }
+    let document: DocumentMut = text
+        .parse()
+        .map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let mut table = document.as_table().clone();
+    forget_positions(&mut table);
+    Ok(table)
+}
+
+/// Positions are those in the text that a table was read from; in another text they would put it under
+/// another case.
+fn forget_positions(table: &mut Table) {
+    table.set_position(None);
+    for (_, item) in table.iter_mut() {
+        match item {
+            Item::Table(inner) => forget_positions(inner),
+            Item::ArrayOfTables(many) => many.iter_mut().for_each(forget_positions),
+            Item::Value(_) | Item::None => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use domain::{Mapping, OutboundMessage, RejectEvent};
-    use plugin_runtime::Answer;
+    use std::path::Path;
+    use std::time::Duration;
 
-    use super::rewrite;
+    use domain::{Mapping, OutboundMessage, RejectEvent};
+    use plugin_runtime::{Answer, CaseReport, ExpectedMessage, with_cases};
+
+    use super::{RanCase, rewrite, update};
+    use crate::cli::plugin_kit::cases::{WrittenCase, read_folder};
+
+    /// The shortest component that there is.
+    const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+
+    fn message(body: &str) -> OutboundMessage {
+        OutboundMessage {
+            tag: None,
+            keys: Vec::new(),
+            properties: vec![("p".to_owned(), "1".to_owned())],
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn sends(body: &str) -> Answer {
+        Answer::Mapped(Mapping::Deliver(vec![message(body)]))
+    }
+
+    fn expected(folder: &Path) -> Vec<Vec<ExpectedMessage>> {
+        let cases = read_folder(folder).unwrap();
+        cases.into_iter().map(|it| it.case.message).collect()
+    }
 
     const FILE: &str = "# what we want\n[[case]]\nname = \"one\" # first\nskipped = true\n\n[[case]]\nname = \"two\"\n[[case.message]]\ntag = \"old\"\n";
 
@@ -254,5 +326,66 @@ mod tests {
         // What was written is read again.
         let cases: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(cases["case"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_an_update_writes_is_what_the_case_says_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, FILE).unwrap();
+        let bodies = ["{\"a\":{\"b\":[{\"c\":1}]}}", "{\"d\":{\"e\":2}}"];
+        let answers = bodies.map(sends);
+        rewrite(&file, &[(0, &answers[0]), (1, &answers[1])]).unwrap();
+        let wanted = bodies.map(|body| vec![ExpectedMessage::of(&message(body))]);
+        assert_eq!(expected(folder.path()), wanted);
+    }
+
+    #[test]
+    fn json_that_toml_cannot_say_is_expected_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        for body in ["{\"a\":null}", "[1,null]", "{\"a\":18446744073709551615}"] {
+            std::fs::write(&file, FILE).unwrap();
+            rewrite(&file, &[(1, &sends(body))]).unwrap();
+            let said = &expected(folder.path())[1][0];
+            assert_eq!(said.body.as_deref(), Some(body));
+            assert_eq!(said.body_json, None);
+            assert_eq!(said.properties["p"], "1");
+        }
+    }
+
+    #[test]
+    fn after_an_update_the_component_has_the_new_cases() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, FILE).unwrap();
+        let component = folder.path().join("my.wasm");
+        let embedded = |all: Vec<WrittenCase>| {
+            let cases: Vec<_> = all.into_iter().map(|it| it.case).collect();
+            with_cases(&COMPONENT, &cases).unwrap()
+        };
+        let old = embedded(read_folder(folder.path()).unwrap());
+        std::fs::write(&component, &old).unwrap();
+        let written = read_folder(folder.path()).unwrap().remove(1);
+        let report = CaseReport {
+            answer: sends("now"),
+            mismatches: Vec::new(),
+            took: Duration::ZERO,
+            memory_bytes: 0,
+        };
+        let failed = RanCase {
+            written,
+            report,
+            log: Vec::new(),
+        };
+        update(&[&failed], &component, folder.path()).unwrap();
+        let now = std::fs::read(&component).unwrap();
+        assert_eq!(now, embedded(read_folder(folder.path()).unwrap()));
+        assert_ne!(now, old);
+        assert_eq!(
+            expected(folder.path())[1][0].body.as_deref(),
+            Some("now"),
+            "and the file says so as well"
+        );
     }
 }

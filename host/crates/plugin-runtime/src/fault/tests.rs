@@ -3,7 +3,7 @@
 use domain::CheckMessageError;
 
 use super::place::place_in;
-use super::{CallPhase, MapperFault, MemoryScope};
+use super::{CallPhase, CountedPart, MapperFault, MemoryScope};
 
 const MANUAL: &str = include_str!("../../../../manual/faults.md");
 
@@ -28,6 +28,10 @@ fn all() -> Vec<MapperFault> {
         MapperFault::Trap { detail: detail() },
         MapperFault::OutputTooLarge { detail: detail() },
         MapperFault::Init { detail: detail() },
+        MapperFault::TooManyParts {
+            part: CountedPart::Memory,
+            count: 11,
+        },
         MapperFault::IllegalMessage(CheckMessageError::EmptyBody),
     ]
 }
@@ -35,7 +39,10 @@ fn all() -> Vec<MapperFault> {
 #[test]
 fn only_what_the_host_lacked_may_be_load() {
     let load: Vec<bool> = all().iter().map(MapperFault::may_be_load).collect();
-    assert_eq!(load, [false, true, false, true, false, false, false, false]);
+    assert_eq!(
+        load,
+        [false, true, false, true, false, false, false, false, false]
+    );
 }
 
 #[test]
@@ -44,6 +51,37 @@ fn every_kind_has_its_entry_in_the_manual() {
         assert!(all().iter().any(|fault| fault.kind() == kind), "{kind}");
         assert!(MANUAL.contains(&format!("\n### `{kind}`\n")), "{kind}");
     }
+}
+
+#[test]
+fn too_many_parts_are_told_with_their_limit_and_their_remedy() {
+    for (reason, told) in [
+        (
+            "memory count too high at 11",
+            "at least 11 memories, the limit is 10; have fewer modules in the component, or fewer memories in them",
+        ),
+        (
+            "table count too high at 51",
+            "at least 51 tables, the limit is 50; have fewer modules in the component, or fewer tables in them",
+        ),
+        (
+            "instance count too high at 101",
+            "at least 101 core instances, the limit is 100; have fewer modules in the component, or instantiate them less often",
+        ),
+    ] {
+        let reason = format!("resource limit exceeded: {reason}");
+        let (part, count) = CountedPart::exceeded(&reason).unwrap();
+        let fault = MapperFault::TooManyParts { part, count };
+        assert_eq!(fault.kind(), "init");
+        assert!(fault.to_string().contains(told), "{fault}");
+        let listed = format!("{} {part}", part.count_max());
+        assert!(MANUAL.contains(&listed), "{listed}");
+    }
+    assert_eq!(CountedPart::exceeded("wasm trap: unreachable"), None);
+    assert_eq!(
+        CountedPart::exceeded("resource limit exceeded: stack count too high at 2"),
+        None
+    );
 }
 
 #[test]
