@@ -31,6 +31,7 @@ mod manual;
 mod mass_disconnect;
 mod matrix;
 mod outage;
+mod plugin_and_config;
 mod plugin_folder;
 mod plugin_kit;
 mod pushing;
@@ -168,6 +169,16 @@ const CASES: &[Case] = &[
         "a_start_after_a_crash_buries_nothing_that_an_earlier_version_maps",
         NONE,
         rollback::across_a_crash,
+    ),
+    case(
+        "a_plugin_and_its_configuration_change_together",
+        NONE,
+        plugin_and_config::change_together,
+    ),
+    case(
+        "a_withdrawn_version_stays_withdrawn_under_another_number",
+        NONE,
+        plugin_and_config::stays_withdrawn,
     ),
     case(
         "a_rule_is_made_listed_disabled_and_deleted",

@@ -298,7 +298,7 @@ pub(crate) struct ApplyQuery {
     params(ApplyQuery),
     request_body(content = ApplyIn, description = "At most 16 MiB"),
     responses((status = 200, description = "What changed, or would", body = ApplyOut)),
-    extensions(("x-errors" = json!(["@save", "@load", "rule_exists", "too_many_rules", "rule_not_found", "plugin_built_in"]))),
+    extensions(("x-errors" = json!(["@save", "@load", "rule_exists", "too_many_rules", "too_many_plugin_versions", "rule_not_found", "plugin_built_in"]))),
 )]
 pub(crate) async fn apply(
     State(served): State<Served>,
@@ -398,7 +398,7 @@ pub(crate) struct ComponentOut {
     summary = "Keeps a component for ten minutes, for an apply that names its digest",
     request_body(content((words::ComponentBytes = "application/wasm"), (words::ComponentBytes = "application/octet-stream")), description = "The component; at most `plugins.component-max` bytes"),
     responses((status = 201, description = "It is kept", body = ComponentOut)),
-    extensions(("x-errors" = json!(["component_too_large", "not_a_component", "unsupported_contract", "forbidden_import", "compile_limit_exceeded", "compiler_failed", "canary_failed", "unsupported_media_type"]))),
+    extensions(("x-errors" = json!(["component_too_large", "not_a_component", "unsupported_contract", "forbidden_import", "compile_limit_exceeded", "compiler_failed", "canary_failed", "host_busy", "unsupported_media_type"]))),
 )]
 pub(crate) async fn stage(
     State(served): State<Served>,

@@ -107,10 +107,12 @@ errors! {
         "See `rulemill plugin show`.";
     "unknown_plugin" 422: "The rule or the file names a plugin or a version that is not there.",
         "Upload it first with `rulemill plugin push`, or choose one of `rulemill plugin list`.";
-    "plugin_in_use" 409: "A rule uses the plugin or the version.",
-        "Change the rules that the message names first.";
+    "plugin_in_use" 409: "A rule uses the plugin or the version, or still owes events that it maps.",
+        "Change the rules that the message names first, or wait for what it names.";
     "plugin_built_in" 409: "The plugin came with the host and stays.",
         "Upload yours under another name.";
+    "too_many_plugin_versions" 409: "There are as many plugin versions as there may be.",
+        "Delete some that no rule uses: `rulemill plugin delete NAME --plugin-version N`.";
     "no_earlier_version" 409: "There is no earlier good version to go back to.",
         "Upload a corrected version.";
     "rollback_impossible" 409: "The rule's version is not chosen by uploads, or it does not work now.",
@@ -128,7 +130,7 @@ errors! {
     "compiler_failed" 500: "The compiler could not be run.",
         "See the message and the host's log; it is not the component's fault.";
     "canary_failed" 422: "The component failed on the events that every version is tried with, or on its own tests.",
-        "Correct it; `rulemill plugin test` shows the same.";
+        "Correct it; `rulemill plugin check` tries the same events and tests, `rulemill plugin test` shows what is different in each test.";
     "host_busy" 503: "The host had too little time or memory to try the component out; that says nothing of the component.",
         "Try again later. If it stays: give the machine less to do, or raise `plugins.memory-total`.";
     "plugin_config_refused" 422: "The plugin does not take the rule's `mapping.config`.",

@@ -105,8 +105,8 @@ impl VersionOut {
         }
     }
 
-    /// As the answer to an upload that found it there.
-    pub(crate) fn found(mut self) -> Self {
+    /// As the answer to an upload: for which rules these bytes are withdrawn, also as another number.
+    pub(crate) fn with_warnings(mut self) -> Self {
         self.warnings = self
             .withdrawn_for
             .iter()
@@ -128,7 +128,7 @@ impl VersionOut {
             if is_last && activation.outcome.as_str() == "rejected" {
                 let reason = activation.reason.unwrap_or_default();
                 self.warnings.push(format!(
-                    "rule {rule_id} keeps the version that it has: {reason}; correct the plugin and push it again, or correct mapping.config of the rule and push this one with --again (?again=true)"
+                    "rule {rule_id} keeps the version that it has: {reason}; correct the plugin and push it again, or correct mapping.config of the rule; if it still has the old version then, push this one with --again (?again=true)"
                 ));
             }
         }

@@ -138,7 +138,7 @@ pub(crate) async fn versions(
     request_body(content((words::ComponentBytes = "application/wasm"), (words::ComponentBytes = "application/octet-stream")), description = "The component; at most `plugins.component-max` bytes"),
     responses((status = 201, description = "It is a new version, tried and active", body = VersionOut),
     (status = 200, description = "These bytes are a version already", body = VersionOut)),
-    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_built_in", "plugin_config_refused", "unknown_plugin", "component_too_large", "not_a_component", "unsupported_contract", "forbidden_import", "compile_limit_exceeded", "compiler_failed", "canary_failed", "unsupported_media_type"]))),
+    extensions(("x-errors" = json!(["invalid_plugin_name", "plugin_built_in", "plugin_config_refused", "unknown_plugin", "component_too_large", "not_a_component", "unsupported_contract", "forbidden_import", "compile_limit_exceeded", "compiler_failed", "canary_failed", "host_busy", "too_many_plugin_versions", "unsupported_media_type"]))),
 )]
 pub(crate) async fn push(
     State(served): State<Served>,
@@ -155,11 +155,12 @@ pub(crate) async fn push(
         served.control.push_plugin(name, bytes, &by).await?
     };
     let history = served.control.plugin_activations(&view.name);
-    let version = VersionOut::from(view);
-    Ok(match is_new {
-        true => (StatusCode::CREATED, Json(version.kept_by(history))),
-        false => (StatusCode::OK, Json(version.found().kept_by(history))),
-    })
+    let version = VersionOut::from(view).with_warnings().kept_by(history);
+    let status = match is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    Ok((status, Json(version)))
 }
 
 #[utoipa::path(

@@ -16,7 +16,7 @@ mod instances;
 mod plugin_versions;
 mod plugins;
 mod probing;
-mod pushing;
+pub(crate) mod pushing;
 mod queues;
 mod reconciling;
 mod rolling_back;

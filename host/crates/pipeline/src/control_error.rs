@@ -92,6 +92,8 @@ codes! {
     NoEarlierVersion = "no_earlier_version", Conflict;
     /// The rule's version is not chosen by the plugin's uploads, so it cannot be rolled back.
     RollbackImpossible = "rollback_impossible", Conflict;
+    /// As many plugin versions as there may be.
+    TooManyVersions = "too_many_plugin_versions", Conflict;
     /// The plugin came with the host and cannot be deleted.
     PluginBuiltIn = "plugin_built_in", Conflict;
     /// The bytes are larger than a component may be.
@@ -204,6 +206,14 @@ impl ControlError {
             code,
             message: message.into(),
         }
+    }
+
+    /// Whether it says nothing of the plugin that was tried: the host lacked what it needs to try it.
+    pub(crate) fn is_of_host(&self) -> bool {
+        matches!(
+            self.code,
+            ControlCode::HostBusy | ControlCode::CompilerFailed
+        )
     }
 
     /// The beginning of the message, for one line of the log: it may hold what a plugin said.

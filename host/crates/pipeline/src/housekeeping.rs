@@ -19,7 +19,8 @@ use crate::control::Control;
 
 /// Often enough for a step of the clock and the end of an outage to be told while they matter.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How often at least it is tried to load what the host was too busy for: each try costs it some of what it lacks.
+/// How often at least it is tried to load what the host was too busy for or could not compile: each try costs it some
+/// of what it lacks.
 const AWAITED_EVERY: Duration = Duration::from_secs(30);
 
 /// Starts both tasks; they end with `shutdown`.

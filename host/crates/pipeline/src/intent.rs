@@ -35,6 +35,19 @@ pub(crate) struct Intent {
     pub(crate) generations: BTreeMap<RuleId, GenerationsRecord>,
 }
 
+/// A version that was deleted is no way back, and must not stand before one that is. The same bytes pushed again are
+/// another version.
+fn forget_deleted(
+    record: &mut GenerationsRecord,
+    plugins: &BTreeMap<PluginName, Vec<PluginRecord>>,
+) {
+    let versions = plugins.get(&record.plugin);
+    record.earlier.retain(|earlier| {
+        let mut stored = versions.into_iter().flatten();
+        stored.any(|it| it.version == earlier.version && it.digest == earlier.digest)
+    });
+}
+
 impl Intent {
     /// Reads everything. Blocks.
     pub(crate) fn read(meta: &MetaStore) -> Result<Self, MetaStoreError> {
@@ -62,8 +75,11 @@ impl Intent {
         for versions in plugins.values_mut() {
             versions.sort_by_key(|record| record.version);
         }
-        let generations = meta.generations()?.into_iter();
-        let generations = generations.map(|it| (it.rule_id.clone(), it)).collect();
+        let mut generations = BTreeMap::new();
+        for mut record in meta.generations()? {
+            forget_deleted(&mut record, &plugins);
+            generations.insert(record.rule_id.clone(), record);
+        }
         let mut resolved = BTreeMap::new();
         for rule_id in rules.keys() {
             let stored = meta.setting(&resolved_key(rule_id))?;

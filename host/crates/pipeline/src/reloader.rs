@@ -155,6 +155,19 @@ impl Reloader {
         self.make(rule_id, record, mapping, samples.collect())
     }
 
+    /// The same for a version that the rule went back from: what was known of it, and that another one maps in its place,
+    /// is over. Blocks.
+    pub(crate) fn load_anew(
+        &self,
+        rule_id: &RuleId,
+        record: &PluginRecord,
+        mapping: &Mapped,
+    ) -> Result<LoadedMapper, ControlError> {
+        let key = MapperKey::new(Some(rule_id), record, mapping);
+        self.mappers.lock().remove(&key);
+        self.load(Some(rule_id), record, mapping)
+    }
+
     /// The same without the rule's last events: for a version that mapped for the rule before.
     pub(crate) fn ready(
         &self,
@@ -292,7 +305,8 @@ impl Reloader {
         }
     }
 
-    /// As [`Reloader::ready`]; a version that only the host's load keeps away is noted in `awaited`.
+    /// As [`Reloader::ready`]; a version that only the host keeps away is noted in `awaited`: it is too busy, or could
+    /// not run its compiler.
     fn ready_or_awaited(
         &self,
         rule_id: &RuleId,
@@ -301,7 +315,7 @@ impl Reloader {
         awaited: &mut Vec<PluginDigest>,
     ) -> Result<LoadedMapper, ControlError> {
         let loaded = self.ready(rule_id, record, mapping);
-        if matches!(&loaded, Err(error) if error.code == ControlCode::HostBusy) {
+        if matches!(&loaded, Err(error) if error.is_of_host()) {
             awaited.push(record.digest);
         }
         loaded
@@ -359,7 +373,7 @@ impl Reloader {
         let version = record.version;
         match self.ready_or_awaited(rule_id, record, mapping, awaited) {
             Ok(loaded) => return Some(loaded),
-            Err(error) if error.code == ControlCode::HostBusy => {
+            Err(error) if error.is_of_host() => {
                 tracing::info!(%rule_id, version, error = %error, "an earlier plugin version could not be tried, it is tried again");
             }
             Err(error) => {

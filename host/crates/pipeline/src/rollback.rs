@@ -49,7 +49,8 @@ async fn carry_out(control: &Control, request: &RollbackRequest) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     while let Err(error) = control.roll_back_failing(request).await {
         if !error.code.kind().may_pass() {
-            // The rule or its plugin was changed meanwhile, so that there is no way back any more.
+            // The rule or its plugin was changed meanwhile, so that there is no way back any more: it maps itself again.
+            request.track.reinstate();
             tracing::warn!(rule_id = %request.rule_id, error = %ErrorChain(&error), "rule was not rolled back");
             return;
         }

@@ -34,7 +34,7 @@ pub(crate) struct ActiveIncarnation {
     /// can map. Two at most.
     pub(crate) earlier: Vec<LoadedMapper>,
     /// Versions that should be loaded and are not yet: at the start the earlier ones, later those that the host was too
-    /// busy to try. A later snapshot has them, so until then no fault is a reason to give an event up.
+    /// busy to try or could not compile. A later snapshot has them, so until then no fault is a reason to give an event up.
     pub(crate) awaited: Vec<PluginDigest>,
     /// The built-in mapping, if the rule wants it after a fault.
     pub(crate) fallback: Option<LoadedMapper>,

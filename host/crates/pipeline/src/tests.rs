@@ -2,6 +2,7 @@
 
 mod accounting;
 mod dead_letters;
+mod deleting_plugins;
 mod housekeeping;
 mod incarnations;
 mod plugin_versions;

@@ -40,6 +40,7 @@ fn group_of_codes(name: &str) -> Option<&'static [&'static str]> {
         "compile_limit_exceeded",
         "compiler_failed",
         "canary_failed",
+        "host_busy",
         "plugin_config_refused",
         "invalid_rule",
     ];

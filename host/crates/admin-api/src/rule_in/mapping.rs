@@ -27,7 +27,7 @@ pub(super) struct MappingIn {
     /// Nothing by default.
     #[schema(value_type = words::ConfigChoice, required = false)]
     config: Option<Value>,
-    /// Lower than the host's.
+    /// Where they differ from the host's.
     #[serde(default)]
     #[schema(required = false)]
     limits: LimitsIn,
@@ -43,10 +43,10 @@ pub(super) struct MappingIn {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = MappingLimitsRequest)]
 struct LimitsIn {
-    /// Linear memory of an instance, bytes; at most `plugins.memory`.
+    /// Linear memory of an instance, bytes; at most 256 MiB, or `plugins.memory` if that is more.
     #[schema(minimum = 1)]
     memory_bytes_max: Option<u64>,
-    /// Of one call, milliseconds; at most `plugins.call-deadline`.
+    /// CPU time of one call, milliseconds; at most 100, or `plugins.call-deadline` if that is more.
     #[schema(minimum = 1)]
     call_deadline_ms: Option<u64>,
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::{
-    AnyRule, AnyRuleDraft, DataRuleDraft, Direction, GroupId, OnActivate, RuleDraft, RuleId,
+    AnyRule, AnyRuleDraft, DataRuleDraft, Direction, GroupId, Mapped, OnActivate, RuleDraft,
+    RuleId, VersionSelector,
 };
+use store::PluginRecord;
 
 use super::staging::kept_version;
 use super::{Control, ControlCode, ControlError};
@@ -95,6 +97,15 @@ impl AllDrafts {
     }
 }
 
+/// What the check of a rule found out.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
+    /// What `latest` comes to mean for the rule, if the version that it has does not take the configuration.
+    pub(super) moves_to: Option<u32>,
+}
+
 /// Whether there may be `count` rules.
 pub(super) fn check_count(count: usize, rules_max: usize) -> Result<(), ControlError> {
     if count <= rules_max {
@@ -108,14 +119,13 @@ pub(super) fn check_count(count: usize, rules_max: usize) -> Result<(), ControlE
 
 impl Control {
     /// Checks everything about `draft` that can be checked, among `all` rules as they will be.
-    /// Returns warnings.
     pub(super) async fn check_rule(
         &self,
         intent: &Arc<Intent>,
         draft: &AnyRuleDraft,
         all: &AllDrafts,
         is_forced: bool,
-    ) -> Result<Vec<String>, ControlError> {
+    ) -> Result<Checked, ControlError> {
         all.check_unique(draft)?;
         if let AnyRuleDraft::Status(draft) = draft {
             check_activation(draft)?;
@@ -133,31 +143,87 @@ impl Control {
         } else {
             self.check_destination(draft.rocketmq(), is_forced).await?
         };
+        let mut checked = Checked {
+            warnings,
+            moves_to: None,
+        };
         if let AnyRuleDraft::Status(draft) = draft {
-            self.check_mapping(intent, draft).await?;
+            self.check_mapping(intent, draft, &mut checked).await?;
         }
-        Ok(warnings)
+        Ok(checked)
     }
 
-    /// Compiles, links and tries out the plugin with the rule's configuration.
+    /// Compiles, links and tries out the plugin with the rule's configuration. `latest` goes on meaning the version that
+    /// the rule has; if that one refuses a configuration that the newest one takes, both change together.
     async fn check_mapping(
         &self,
         intent: &Arc<Intent>,
         draft: &RuleDraft,
+        checked: &mut Checked,
     ) -> Result<(), ControlError> {
         let mapping = draft.mapping.clone();
         let kept = kept_version(intent, draft);
-        let record = intent.version(&draft.rule_id, &mapping, kept).cloned().ok_or_else(|| {
-            let message = format!(
-                "there is no plugin {} version {}; push it first, or see `rulemill plugin list`",
-                mapping.plugin, mapping.version
-            );
-            ControlError::new(ControlCode::UnknownPlugin, message)
-        })?;
-        let (reloader, rule_id) = (Arc::clone(&self.reloader), draft.rule_id.clone());
-        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(|_| ()))
+        let record = intent.version(&draft.rule_id, &mapping, kept).cloned();
+        let record = record.ok_or_else(|| no_version(intent, draft))?;
+        let (present, plugin) = (record.version, record.name.clone());
+        let refused = match self
+            .try_version(&draft.rule_id, record, mapping.clone())
+            .await
+        {
+            Err(error) if error.code == ControlCode::ConfigRefused => error,
+            other => return other,
+        };
+        let newest = intent.version(&draft.rule_id, &mapping, None);
+        let newest = newest.filter(|newest| {
+            mapping.version == VersionSelector::Latest && newest.version > present
+        });
+        let Some(newest) = newest.cloned() else {
+            return Err(refused);
+        };
+        let number = newest.version;
+        match self.try_version(&draft.rule_id, newest, mapping).await {
+            Ok(()) => {
+                checked.warnings.push(format!(
+                    "version {present} of plugin {plugin}, which the rule has, refuses the configuration; the rule moves to version {number}, which takes it"
+                ));
+                checked.moves_to = Some(number);
+                Ok(())
+            }
+            // It may take it once the host has the time to ask it.
+            Err(error) if error.is_of_host() => Err(error),
+            Err(_) => Err(refused),
+        }
+    }
+
+    async fn try_version(
+        &self,
+        rule_id: &RuleId,
+        record: PluginRecord,
+        mapping: Mapped,
+    ) -> Result<(), ControlError> {
+        let (reloader, rule_id) = (Arc::clone(&self.reloader), rule_id.clone());
+        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(drop))
             .await
     }
+}
+
+/// Why there is no plugin for `draft`.
+fn no_version(intent: &Intent, draft: &RuleDraft) -> ControlError {
+    let Mapped {
+        plugin, version, ..
+    } = &draft.mapping;
+    let message = if *version == VersionSelector::Latest && intent.plugins.contains_key(plugin) {
+        // Not `--again`: it moves rules only that follow the plugin already.
+        format!(
+            "every version of plugin {plugin} is withdrawn for rule {}, which went back from it; name one of them in the rule (see `rulemill plugin show {plugin}`), or push a new one",
+            draft.rule_id
+        )
+    } else {
+        format!(
+            "there is no plugin {plugin} version {version}; push it first, or see `rulemill plugin list`"
+        )
+    };
+    ControlError::new(ControlCode::UnknownPlugin, message)
 }
 
 fn check_activation(draft: &RuleDraft) -> Result<(), ControlError> {

@@ -1,7 +1,7 @@
 //! Versions of plugins: what is shown of them, their history, and how one is deleted.
 
-use domain::{Actor, PluginName, RuleId, VersionSelector};
-use store::{Activation, PluginRecord};
+use domain::{Actor, PluginName, RuleId};
+use store::{Activation, IncarnationRecord, PluginRecord};
 
 use super::plugins::{last_version_key, not_found};
 use super::{Control, ControlCode, ControlError, PluginVersionView};
@@ -70,7 +70,7 @@ impl Control {
     /// # Errors
     ///
     /// When there is no such version, it came with the host, a rule uses it, could go back to it, or
-    /// still has events for it.
+    /// still owes events that it maps.
     pub async fn delete_plugin_version(
         &self,
         name: &PluginName,
@@ -125,15 +125,15 @@ impl Control {
                 ));
             }
         }
-        let mut draining = intent.incarnations.values().filter(|it| {
-            it.mapping.plugin == *name
-                && it.mapping.version == VersionSelector::Number(version)
-                && self.outbox.counts(it.id).pending > 0
-        });
-        draining.next().map(|it| {
-            let rule_id = &it.rule_id;
-            format!("events of rule {rule_id} still wait for version {version} of plugin {name}; try again when they are delivered")
-        })
+        // As the couriers of drained incarnations find it, by number or by digest.
+        let is_its = |it: &&IncarnationRecord| {
+            let resolved = intent.resolved.get(&it.rule_id).copied();
+            let used = intent.version(&it.rule_id, &it.mapping, resolved);
+            it.mapping.plugin == *name && used.is_some_and(|it| it.version == version)
+        };
+        let what = format!("version {version} of plugin {name}");
+        let mut users = intent.incarnations.values().filter(is_its);
+        users.find_map(|it| self.what_it_owes(it, &what))
     }
 
     pub(super) fn version_view(&self, intent: &Intent, record: &PluginRecord) -> PluginVersionView {

@@ -1,7 +1,7 @@
 //! Plugins as a whole: how one is deleted, and what its changes have in common.
 
 use domain::{Actor, PluginName, VersionSelector};
-use store::PluginRecord;
+use store::{IncarnationRecord, PluginRecord};
 
 use super::pushing::without_config;
 use super::{Control, ControlCode, ControlError};
@@ -11,7 +11,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// When there is no such plugin, a rule uses it, or it came with the host.
+    /// When there is no such plugin, a rule uses it or still owes events that it maps, or it came with the host.
     pub async fn delete_plugin(&self, name: &PluginName, by: &Actor) -> Result<(), ControlError> {
         let _change = self.change.lock().await;
         let intent = self.intent.load_full();
@@ -35,14 +35,14 @@ impl Control {
             );
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
-        let draining = intent.incarnations.values().find(|record| {
-            record.mapping.plugin == *name && self.outbox.counts(record.id).pending > 0
+        let mut users = intent.incarnations.values();
+        let what = format!("plugin {name}");
+        let owed = users.find_map(|record| {
+            (record.mapping.plugin == *name)
+                .then(|| self.what_it_owes(record, &what))
+                .flatten()
         });
-        if let Some(record) = draining {
-            let message = format!(
-                "events of rule {} still wait for plugin {name}; try again when they are delivered",
-                record.rule_id
-            );
+        if let Some(message) = owed {
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
         let removed = name.clone();
@@ -53,6 +53,25 @@ impl Control {
         .await?;
         tracing::info!(plugin = %name, %by, "plugin deleted");
         self.reload().await
+    }
+
+    /// Why `what` cannot go that maps for an incarnation: its events wait, or channels that were opened under it are
+    /// still open and owe their closing events. `None` if it owes nothing, or what comes for it is dropped.
+    pub(super) fn what_it_owes(&self, record: &IncarnationRecord, what: &str) -> Option<String> {
+        if record.is_discarding || !self.outbox.is_owed(record.id) {
+            return None;
+        }
+        let rule_id = &record.rule_id;
+        let message = if self.outbox.counts(record.id).pending > 0 {
+            format!(
+                "events of rule {rule_id} still wait for {what}; try again when they are delivered"
+            )
+        } else {
+            format!(
+                "{what} has to map the closing events of clients that connected before rule {rule_id} was changed or deleted; try again when these clients have disconnected and the events are delivered"
+            )
+        };
+        Some(message)
     }
 }
 

@@ -4,9 +4,12 @@
 //! What may take minutes is done first: inspecting, compiling, trying. Only then other changes wait for it, and all
 //! that it changes is stored in one transaction: a crash leaves everything of it or nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{Actor, Mapped, MappingLimits, PluginDigest, PluginName, RuleId, VersionSelector};
+use domain::{
+    Actor, Mapped, MappingLimits, PluginDigest, PluginName, Rule, RuleId, VersionSelector,
+};
 use plugin_runtime::{CompiledPlugin, PluginFacts};
 use store::fail_point::{self, FailPoint};
 use store::{GenerationsRecord, MetaStore, MetaWrite, PluginRecord, WriteMetaError};
@@ -16,21 +19,55 @@ use super::{Control, ControlCode, ControlError, PluginVersionView};
 use crate::config::BuiltInPlugin;
 use crate::control_errors;
 use crate::generations::{self, Stamp};
-use crate::intent::resolved_key;
+use crate::intent::{Intent, resolved_key};
+
+/// Versions of all plugins together: each upload looks at all of them, and each keeps its bytes.
+pub(crate) const VERSIONS_MAX: usize = 10_000;
 
 /// What a version becomes for the rules that follow `latest`.
 #[derive(Debug, Default)]
-struct Moves {
+pub(super) struct Moves {
     /// It maps for these from now on.
-    active: Vec<GenerationsRecord>,
+    pub(super) active: Vec<GenerationsRecord>,
     /// It failed their canary.
     rejected: Vec<GenerationsRecord>,
     /// Why; also for rules without a history.
-    refusals: Vec<(RuleId, ControlError)>,
+    pub(super) refusals: Vec<(RuleId, ControlError)>,
+}
+
+/// Under which conditions a version is tried for a rule.
+pub(super) struct MoveTerms<'a> {
+    pub(super) by: &'a Actor,
+    /// Rules that went back from it try it, too.
+    pub(super) is_again: bool,
+    /// Mappings that the same change gives to rules.
+    pub(super) declared: &'a BTreeMap<RuleId, Mapped>,
+}
+
+impl MoveTerms<'_> {
+    /// The rules that try `record`, each with the mapping that it will have.
+    fn movers(&self, intent: &Intent, record: &PluginRecord) -> Vec<(Rule, Mapped)> {
+        let follows = |mapping: &Mapped| {
+            mapping.plugin == record.name && mapping.version == VersionSelector::Latest
+        };
+        let is_behind = |rule_id: &RuleId| match intent.generations.get(rule_id) {
+            Some(it) if it.withdrawal(&record.digest).is_some() => self.is_again,
+            Some(it) => it.active.version < record.version,
+            None => true,
+        };
+        let rules = intent.rules.values();
+        let movers = rules.filter_map(|rule| {
+            let (rule_id, present) = (&rule.draft.rule_id, &rule.draft.mapping);
+            let next = self.declared.get(rule_id).unwrap_or(present);
+            let is_moving = follows(present) && follows(next) && is_behind(rule_id);
+            is_moving.then(|| (rule.clone(), next.clone()))
+        });
+        movers.collect()
+    }
 }
 
 impl Moves {
-    fn write(&self, tx: &mut MetaWrite<'_>, version: u32) -> Result<(), WriteMetaError> {
+    pub(super) fn write(&self, tx: &mut MetaWrite<'_>, version: u32) -> Result<(), WriteMetaError> {
         for record in &self.active {
             tx.put_setting(&resolved_key(&record.rule_id), &version.to_string())?;
             tx.put_generations(record)?;
@@ -86,11 +123,18 @@ impl Control {
         if self.stored_version(&name, digest).await?.is_none() {
             tried = Some(self.try_component(&name, digest, &bytes).await?);
         }
+        let terms = MoveTerms {
+            by,
+            is_again,
+            declared: &BTreeMap::new(),
+        };
         let _change = self.begin_change().await;
         // Somebody else may have pushed the same bytes meanwhile.
         if let Some(record) = self.stored_version(&name, digest).await? {
             if is_again {
-                let moves = self.moves(&record, by).await?;
+                let moves = self
+                    .moves(&self.intent.load_full(), &record, &terms)
+                    .await?;
                 self.take_moves(&record, moves, None).await?;
             }
             return Ok((self.version_view(&self.intent.load(), &record), false));
@@ -102,7 +146,9 @@ impl Control {
         };
         self.reloader.keep(plugin);
         let record = self.next_version(name, facts, by, false).await?;
-        let moves = self.moves(&record, by).await?;
+        let moves = self
+            .moves(&self.intent.load_full(), &record, &terms)
+            .await?;
         self.take_moves(&record, moves, Some(bytes)).await?;
         Ok((self.version_view(&self.intent.load(), &record), true))
     }
@@ -172,8 +218,8 @@ impl Control {
     ) -> Result<Option<PluginRecord>, ControlError> {
         let (meta, name) = (Arc::clone(&self.meta), name.clone());
         self.blocking(move || {
-            let mut versions = versions(&meta, &name)?.into_iter();
-            Ok(versions.find(|record| record.digest == digest))
+            let mut versions = all_versions(&meta)?.into_iter();
+            Ok(versions.find(|record| record.name == name && record.digest == digest))
         })
         .await
     }
@@ -189,7 +235,13 @@ impl Control {
         let meta = Arc::clone(&self.meta);
         let (created_at_ms, created_by) = (self.clock.now_ms(), by.clone());
         self.blocking(move || {
-            let last = versions(&meta, &name)?.iter().map(|it| it.version).max();
+            let mut known = all_versions(&meta)?;
+            // A newer host is never kept from bringing its own.
+            if !is_built_in {
+                check_versions(known.len())?;
+            }
+            known.retain(|record| record.name == name);
+            let last = known.iter().map(|it| it.version).max();
             let deleted = meta.setting(&last_version_key(&name));
             let deleted = deleted.map_err(|error| control_errors::store(&error))?;
             // A number that a history names is not given again.
@@ -209,38 +261,39 @@ impl Control {
         .await
     }
 
-    /// What `record` becomes for the rules that follow `latest`: active for each whose canary passes.
+    /// What `record` becomes for the rules that follow `latest`: active for each whose canary passes. A version that
+    /// a rule went back from stays withdrawn for it, also if the same bytes come as another number.
     ///
     /// # Errors
     ///
     /// When the host is too busy for a canary: nothing is known of the version then, so the push as a whole is to be
     /// tried again.
-    async fn moves(&self, record: &PluginRecord, by: &Actor) -> Result<Moves, ControlError> {
-        let intent = self.intent.load_full();
-        let is_behind = |rule_id: &RuleId| match intent.generations.get(rule_id) {
-            Some(it) => {
-                it.active.version < record.version || it.withdrawal(&record.digest).is_some()
-            }
-            None => true,
-        };
-        let followers = intent.rules.values().filter(|rule| {
-            rule.draft.mapping.plugin == record.name
-                && rule.draft.mapping.version == VersionSelector::Latest
-                && is_behind(&rule.draft.rule_id)
-        });
+    pub(super) async fn moves(
+        &self,
+        intent: &Intent,
+        record: &PluginRecord,
+        terms: &MoveTerms<'_>,
+    ) -> Result<Moves, ControlError> {
         let mut moves = Moves::default();
-        for rule in followers {
-            let (rule_id, mapping) = (rule.draft.rule_id.clone(), rule.draft.mapping.clone());
+        for (rule, mapping) in terms.movers(intent, record) {
+            let rule_id = rule.draft.rule_id.clone();
             let old = intent.generations.get(&rule_id);
             let stamp = Stamp {
-                by: by.clone(),
+                by: terms.by.clone(),
                 at_ms: self.clock.now_ms(),
             };
             let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
             let id = rule_id.clone();
-            let canary = self
-                .blocking(move || reloader.load(Some(&id), &candidate, &mapping).map(drop))
-                .await;
+            let is_withdrawn = old.is_some_and(|old| old.withdrawal(&record.digest).is_some());
+            let canary = self.blocking(move || {
+                let loaded = if is_withdrawn {
+                    reloader.load_anew(&id, &candidate, &mapping)
+                } else {
+                    reloader.load(Some(&id), &candidate, &mapping)
+                };
+                loaded.map(drop)
+            });
+            let canary = canary.await;
             match canary {
                 Ok(()) => {
                     let active = self.rule_set.incarnation(rule.incarnation);
@@ -249,7 +302,7 @@ impl Control {
                     let next = generations::activated(old, &rule_id, record, track, &stamp);
                     moves.active.push(next);
                 }
-                Err(error) if error.code == ControlCode::HostBusy => return Err(error),
+                Err(error) if error.is_of_host() => return Err(error),
                 Err(error) => {
                     let next =
                         old.map(|old| generations::rejected(old, record, &error.message, &stamp));
@@ -278,21 +331,34 @@ impl Control {
         })
         .await?;
         fail_point::reached(FailPoint::Push);
+        self.tell_refusals(record.version, &refusals);
+        self.reload().await
+    }
+
+    /// Counts and logs which rules keep their version.
+    pub(super) fn tell_refusals(&self, version: u32, refusals: &[(RuleId, ControlError)]) {
         for (rule_id, error) in refusals {
             self.metrics.swapped("canary_failed");
-            let (version, error) = (record.version, error.brief());
+            let error = error.brief();
             tracing::warn!(%rule_id, version, error, "new plugin version failed the rule's canary, the rule keeps its version");
         }
-        self.reload().await
     }
 }
 
-fn versions(meta: &MetaStore, name: &PluginName) -> Result<Vec<PluginRecord>, ControlError> {
-    let mut records = meta
-        .plugins()
-        .map_err(|error| control_errors::store(&error))?;
-    records.retain(|record| record.name == *name);
-    Ok(records)
+fn all_versions(meta: &MetaStore) -> Result<Vec<PluginRecord>, ControlError> {
+    meta.plugins()
+        .map_err(|error| control_errors::store(&error))
+}
+
+/// Whether there may be one more than `count` versions of all plugins.
+pub(super) fn check_versions(count: usize) -> Result<(), ControlError> {
+    if count < VERSIONS_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "there are {VERSIONS_MAX} plugin versions, as many as there may be; delete some that no rule uses: `rulemill plugin delete NAME --plugin-version N`"
+    );
+    Err(ControlError::new(ControlCode::TooManyVersions, message))
 }
 
 /// The mapping of a rule that leaves everything to the plugin.

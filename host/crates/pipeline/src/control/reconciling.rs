@@ -111,7 +111,7 @@ impl Control {
     }
 
     /// Loads what [`Control::is_awaiting`] tells of: the earlier generations, which the start leaves for later, and what
-    /// the host was too busy to try. What fails is tried again in a later round.
+    /// the host was too busy to try or could not compile. What fails is tried again in a later round.
     pub(crate) async fn load_awaited(&self) {
         let _change = self.change.lock().await;
         if let Err(error) = self.reload().await {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use domain::{Actor, AnyRule, AnyRuleDraft, RuleId};
 use store::{ChangeKind, MetaWrite, WriteMetaError};
 
-use super::checking::{AllDrafts, check_count};
+use super::checking::{AllDrafts, Checked, check_count};
 use super::staging::{StagedRemoval, StagedRule};
 use super::{Control, ControlCode, ControlError, RuleView};
 use crate::control_errors;
@@ -65,10 +65,10 @@ impl Control {
         let mut all = AllDrafts::of(&intent);
         check_count(all.len() + 1, self.rules_max)?;
         all.put(draft.clone());
-        let warnings = self.check_rule(&intent, &draft, &all, is_forced).await?;
+        let checked = self.check_rule(&intent, &draft, &all, is_forced).await?;
         let change = ChangeKind::Created;
         let new = NewRevision { draft, change, by };
-        self.save(&intent, new, warnings).await
+        self.save(&intent, new, checked).await
     }
 
     /// Replaces all of a rule but its id. Changing source or destination starts a new incarnation:
@@ -121,7 +121,7 @@ impl Control {
         let draft = AnyRuleDraft::Status(draft);
         let change = change_kind(&old.draft(), &draft);
         let new = NewRevision { draft, change, by };
-        self.save(&intent, new, Vec::new()).await
+        self.save(&intent, new, Checked::default()).await
     }
 
     /// Deletes a rule with its history.
@@ -198,23 +198,23 @@ impl Control {
         let mut all = AllDrafts::of(intent);
         all.put(new.draft.clone());
         let checked = self.check_rule(intent, &new.draft, &all, is_forced);
-        let warnings = checked.await?;
-        self.save(intent, new, warnings).await
+        let checked = checked.await?;
+        self.save(intent, new, checked).await
     }
 
-    /// Stores the new revision and makes it true; shows it with `warnings`.
+    /// Stores the new revision and makes it true; shows it with the warnings.
     async fn save(
         &self,
         intent: &Intent,
         NewRevision { draft, change, by }: NewRevision<'_>,
-        warnings: Vec<String>,
+        Checked { warnings, moves_to }: Checked,
     ) -> Result<RuleView, ControlError> {
         let rule_id = draft.rule_id().clone();
         if let AnyRuleDraft::Status(draft) = &draft {
             // Makes the group known, so that it is listed before its first client comes.
             self.known_groups.admits(&draft.group_id);
         }
-        let staged = StagedRule::new(intent, draft, change);
+        let staged = StagedRule::new(intent, draft, change).moving_to(moves_to);
         let (now_ms, by) = (self.clock.now_ms(), by.clone());
         self.write(move |tx| staged.write(tx, &by, now_ms)).await?;
         self.reload().await?;

@@ -61,6 +61,12 @@ impl StagedRule {
         }
     }
 
+    /// `latest` means this version from now on, if one is given, and not the one that the rule had.
+    pub(super) fn moving_to(mut self, version: Option<u32>) -> Self {
+        self.resolved = version.or(self.resolved);
+        self
+    }
+
     pub(super) fn write(
         self,
         tx: &mut MetaWrite<'_>,
@@ -165,7 +171,12 @@ fn retired(intent: &Intent, record: &IncarnationRecord) -> IncarnationRecord {
         is_retired: true,
         ..record.clone()
     };
-    let resolved = intent.resolved.get(&record.rule_id).copied();
+    // What maps now: the same change may move the rule itself to a version that refuses the old configuration.
+    let maps = intent.generations.get(&record.rule_id);
+    let maps = maps.filter(|it| it.plugin == record.mapping.plugin);
+    let resolved = maps
+        .map(|it| it.active.version)
+        .or_else(|| intent.resolved.get(&record.rule_id).copied());
     if record.mapping.version == VersionSelector::Latest
         && let Some(version) = intent.version(&record.rule_id, &record.mapping, resolved)
     {

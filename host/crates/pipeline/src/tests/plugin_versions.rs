@@ -2,30 +2,35 @@
 
 use std::sync::Arc;
 
-use domain::{Actor, AnyRule, PluginDigest, PluginName, Rule, StatusEvent, VersionSelector};
+use domain::{
+    Actor, AnyRule, AnyRuleDraft, PluginDigest, PluginName, Rule, RuleDraft, StatusEvent,
+    VersionSelector,
+};
+use plugin_runtime::{ChildCompiler, CodeCacheConfig, CodeConfig, CompileLimits, Compiler};
 use store::{ActivationOutcome, MetaStore};
 use tempfile::TempDir;
 
-use super::{Host, draft, facts, record, rule_id};
-use crate::control::{ControlCode, ControlError, PluginRollback, RuleState};
+use super::{Host, PATIENCE, draft, facts, record, rule_id};
+use crate::control::{ControlCode, ControlError, EditTerms, PluginRollback, RuleState};
 use crate::courier::rig::plugin::{TRAPS, client_of_length, component};
 use crate::reloader::Earlier;
 use crate::rollback::RollbackRequest;
+use crate::rule_set::ActiveIncarnation;
 use crate::samples::{Sample, SampleOutcome};
 
 /// Client ids of this length make one version trap.
 const BAD: usize = 30;
 
-fn plugin() -> PluginName {
+pub(super) fn plugin() -> PluginName {
     PluginName::parse("p").unwrap()
 }
 
-fn anna() -> Actor {
+pub(super) fn anna() -> Actor {
     Actor::token("anna")
 }
 
 /// A host with `rule-1`, which wants plugin `p` in this version.
-async fn start(version: VersionSelector) -> Host {
+pub(super) async fn start(version: VersionSelector) -> Host {
     let folder = tempfile::tempdir().unwrap();
     put_rule(&folder, version);
     Host::open(folder, |_| {}).await
@@ -52,7 +57,7 @@ fn put_rule(folder: &TempDir, version: VersionSelector) {
     written.unwrap();
 }
 
-async fn push(host: &Host, bytes: Vec<u8>) -> u32 {
+pub(super) async fn push(host: &Host, bytes: Vec<u8>) -> u32 {
     let (view, is_new) = host.push_plugin(plugin(), bytes, &anna()).await.unwrap();
     assert!(is_new);
     assert_eq!(view.created_by, anna());
@@ -63,12 +68,12 @@ fn state(host: &Host) -> RuleState {
     host.rule(&rule_id(1)).unwrap().state
 }
 
-fn version(host: &Host) -> Option<u32> {
+pub(super) fn version(host: &Host) -> Option<u32> {
     state(host).plugin_version
 }
 
 /// Goes back: one rule, or all.
-async fn back(
+pub(super) async fn back(
     host: &Host,
     name: &PluginName,
     rule: Option<u32>,
@@ -353,4 +358,117 @@ async fn what_a_busy_host_could_not_load_is_awaited_and_not_taken_for_unusable()
     assert!(active.mapper.as_ref().unwrap_err().contains("too busy"));
     // The code is there for the next try.
     assert_eq!(host.reloader.kept(), (1, 0));
+}
+
+/// The present incarnation of `rule-1` as its courier sees it.
+pub(super) fn active(host: &Host) -> Arc<ActiveIncarnation> {
+    let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+    host.rule_set.incarnation(incarnation).unwrap()
+}
+
+/// A host that keeps compiled code in `code`, and compiles with this compiler what is not there.
+async fn with_compiler(folder: TempDir, compiler: Compiler) -> Host {
+    Host::open(folder, |config| {
+        config.code = CodeConfig {
+            compiler,
+            cache: Some(CodeCacheConfig {
+                folder: config.data_dir.join("code"),
+                key_file: config.data_dir.join("code.key"),
+                bytes_max: 1 << 28,
+            }),
+        };
+    })
+    .await
+}
+
+/// One that never starts its work.
+fn broken_compiler() -> Compiler {
+    Compiler::Child(ChildCompiler {
+        program: "/bin/sh".into(),
+        args: vec!["-c".into(), "exit 1".into()],
+        limits: CompileLimits {
+            memory_bytes_max: 1 << 30,
+            cpu_seconds_max: 10,
+        },
+        wall_clock_max: PATIENCE,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_compiled_is_awaited_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    put_rule(&folder, VersionSelector::Latest);
+    let (code, away) = (folder.path().join("code"), folder.path().join("away"));
+    let host = with_compiler(folder, Compiler::InProcess).await;
+    std::fs::create_dir(&away).unwrap();
+    let mut files = Vec::new();
+    for label in 1..=2 {
+        push(&host, component(TRAPS, label)).await;
+        for file in std::fs::read_dir(&code).unwrap() {
+            // Its code is not there any more at the next start.
+            let file = file.unwrap();
+            std::fs::rename(file.path(), away.join(file.file_name())).unwrap();
+            files.push(file.file_name());
+        }
+    }
+    assert_eq!(files.len(), 2, "each version has code of its own");
+    let back_again =
+        |index: usize| std::fs::rename(away.join(&files[index]), code.join(&files[index])).unwrap();
+    let Host { folder, pipeline } = host;
+    pipeline.shutdown(std::time::Duration::ZERO).await;
+    let host = with_compiler(folder, broken_compiler()).await;
+    let digest = |index: usize| host.intent.load().plugins[&plugin()][index].digest;
+    let now = active(&host);
+    assert!(now.mapper.as_ref().unwrap_err().contains("the compiler"));
+    assert_eq!(now.awaited, [digest(1)]);
+    back_again(1);
+    host.until("loaded by itself", |_| active(&host).mapper.is_ok())
+        .await;
+    assert_eq!(version(&host), Some(2));
+    // The earlier version is not taken for one that does not take the rule's mapping.
+    let now = active(&host);
+    assert!(now.earlier.is_empty());
+    assert_eq!(now.awaited, [digest(0)]);
+    back_again(0);
+    host.load_awaited().await;
+    let now = active(&host);
+    assert_eq!((now.earlier.len(), now.awaited.len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_whose_versions_are_all_withdrawn_is_told_so() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    back(&host, &plugin(), None).await.unwrap();
+    let other = PluginName::parse("other").unwrap();
+    let (by, third) = (anna(), component(TRAPS, 3));
+    host.push_plugin(other.clone(), third, &by).await.unwrap();
+    let edit = async |change: &dyn Fn(&mut RuleDraft)| {
+        let AnyRuleDraft::Status(mut draft) = host.rule(&rule_id(1)).unwrap().rule.draft() else {
+            panic!("another type of rule");
+        };
+        change(&mut draft);
+        let draft = AnyRuleDraft::Status(draft);
+        host.replace_rule(draft, EditTerms::default(), &anna())
+            .await
+    };
+    let edited = edit(&|draft| draft.mapping.plugin = other.clone()).await;
+    edited.unwrap();
+    host.delete_plugin_version(&plugin(), 1, &anna())
+        .await
+        .unwrap();
+    let edited = edit(&|draft| draft.mapping.plugin = plugin()).await;
+    let refused = edited.unwrap_err();
+    assert_eq!(refused.code, ControlCode::UnknownPlugin);
+    let told = "every version of plugin p is withdrawn for rule rule-1";
+    assert!(refused.message.contains(told), "{refused}");
+    // What it says helps: the rule names the version.
+    let edited = edit(&|draft| {
+        draft.mapping.plugin = plugin();
+        draft.mapping.version = VersionSelector::Number(2);
+    })
+    .await;
+    edited.unwrap();
+    assert_eq!(version(&host), Some(2));
 }

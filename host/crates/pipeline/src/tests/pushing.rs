@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{Actor, AnyRuleDraft, PluginName};
+use domain::{Actor, AnyRuleDraft, PluginDigest, PluginName};
 use plugin_runtime::{
     Case, ChildCompiler, CodeConfig, CompileLimits, Compiler, EventIn, with_cases,
 };
 
 use super::{Host, PATIENCE, draft, rule_id};
+use crate::control::pushing::VERSIONS_MAX;
 use crate::control::{ApplyScope, ControlCode, Declaration, DeclaredRule, EditTerms};
 use crate::courier::rig::plugin::{TRAPS, component};
 
@@ -131,4 +132,32 @@ async fn what_is_refused_leaves_no_code_behind() {
     let refused = host.replace_rule(edit, EditTerms::default(), &by).await;
     assert_eq!(refused.unwrap_err().code, ControlCode::InvalidRule);
     assert_eq!(host.reloader.kept(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_versions_as_there_may_be_are_not_exceeded() {
+    let host = Host::start(1).await;
+    let by = Actor::token("anna");
+    host.push_plugin(plugin(), component(TRAPS, 1), &by)
+        .await
+        .unwrap();
+    let first = host.intent.load().plugins[&plugin()][0].clone();
+    let known: usize = host.intent.load().plugins.values().map(Vec::len).sum();
+    let filled: Result<(), store::WriteMetaError> = host.meta.write(|tx| {
+        (known..VERSIONS_MAX).try_for_each(|number| {
+            let mut record = first.clone();
+            record.name = PluginName::parse("many").unwrap();
+            record.version = u32::try_from(number).unwrap();
+            record.digest = PluginDigest([7; 32]);
+            tx.put_plugin(&record, b"")
+        })
+    });
+    filled.unwrap();
+    let refused = host.push_plugin(plugin(), component(TRAPS, 2), &by).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code, ControlCode::TooManyVersions);
+    assert!(refused.message.contains("rulemill plugin delete"));
+    // What is there already is no new version.
+    let again = host.push_plugin(plugin(), component(TRAPS, 1), &by).await;
+    assert!(!again.unwrap().1);
 }

@@ -1,13 +1,14 @@
 //! Declaration and stored intent → what is changed, and what is in the way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::{Actor, GroupId, RuleId};
+use domain::{Actor, AnyRuleDraft, GroupId, Mapped, RuleId};
 use store::ChangeKind;
 
 use super::super::PendingEvents;
 use super::super::checking::{AllDrafts, check_count};
+use super::super::pushing::MoveTerms;
 use super::super::rules::{change_kind, check_unmanaged};
 use super::super::staging::{StagedRemoval, StagedRule};
 use super::super::{Control, ControlCode, ControlError};
@@ -39,7 +40,13 @@ impl Control {
             planning.group(group_id, is_known);
         }
         let mut working = intent.clone();
-        self.plan_plugins(&mut working, declaration.plugins, &mut planning, by)
+        let mappings = mappings(&declaration.rules);
+        let terms = MoveTerms {
+            by,
+            is_again: false,
+            declared: &mappings,
+        };
+        self.plan_plugins(&mut working, declaration.plugins, &mut planning, &terms)
             .await;
         let working = Arc::new(working);
         let mut all = AllDrafts::of(&working);
@@ -80,9 +87,9 @@ impl Control {
                 .check_rule(&working, &rule.draft, &all, declaration.is_forced)
                 .await;
             match checked {
-                Ok(more) => {
-                    rule.warnings.extend(more);
-                    planning.rule(&working, rule);
+                Ok(checked) => {
+                    rule.warnings.extend(checked.warnings);
+                    planning.rule(&working, rule, checked.moves_to);
                 }
                 Err(error) => planning.problem_of_rule(rule.draft.rule_id(), error),
             }
@@ -131,13 +138,14 @@ impl Planning {
     }
 
     /// A rule that was checked is created or changed.
-    fn rule(&mut self, working: &Intent, rule: DeclaredRule) {
+    fn rule(&mut self, working: &Intent, rule: DeclaredRule, moves_to: Option<u32>) {
         let before = working.any_rule(rule.draft.rule_id());
         let before = before.map(|rule| rule.draft());
         let kind = before.as_ref().map_or(ChangeKind::Created, |before| {
             change_kind(before, &rule.draft)
         });
-        let mut staged = StagedRule::new(working, rule.draft.clone(), kind);
+        let staged = StagedRule::new(working, rule.draft.clone(), kind);
+        let mut staged = staged.moving_to(moves_to);
         staged.managed_by = rule.file;
         self.staged.rules.push(staged);
         let change = PlannedChange::Rule {
@@ -150,6 +158,15 @@ impl Planning {
     fn problem_of_rule(&mut self, rule_id: &RuleId, error: ControlError) {
         self.problems.push(ApplyProblem::of_rule(rule_id, error));
     }
+}
+
+/// The mappings that declared rules will have.
+fn mappings(rules: &[DeclaredRule]) -> BTreeMap<RuleId, Mapped> {
+    let status = rules.iter().filter_map(|rule| match &rule.draft {
+        AnyRuleDraft::Status(draft) => Some((draft.rule_id.clone(), draft.mapping.clone())),
+        AnyRuleDraft::Data(_) => None,
+    });
+    status.collect()
 }
 
 /// Whether a declared rule is not what is there already.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use domain::{Actor, Mapped, PluginDigest, PluginName, RuleId, VersionSelector};
+use domain::{Actor, PluginDigest, PluginName};
 use store::PluginRecord;
 use tokio::time::Instant;
 
 use super::super::plugins::{last_version_key, try_without_config};
+use super::super::pushing::{MoveTerms, check_versions};
 use super::super::{Control, ControlCode, ControlError};
 use super::planning::Planning;
 use super::{ApplyProblem, PlannedChange};
@@ -52,13 +53,13 @@ impl Control {
         working: &mut Intent,
         declared: Vec<(PluginName, PluginDigest)>,
         planning: &mut Planning,
-        by: &Actor,
+        terms: &MoveTerms<'_>,
     ) {
         let mut names = BTreeSet::new();
         for (name, digest) in declared {
             let planned = if names.insert(name.clone()) {
                 let declared = (&name, digest);
-                self.plan_plugin(working, declared, planning, by).await
+                self.plan_plugin(working, declared, planning, terms).await
             } else {
                 let message = format!("plugin {name} is declared twice; leave one of the two");
                 Err(ControlError::new(ControlCode::InvalidPluginName, message))
@@ -75,7 +76,7 @@ impl Control {
         working: &mut Intent,
         (name, digest): (&PluginName, PluginDigest),
         planning: &mut Planning,
-        by: &Actor,
+        terms: &MoveTerms<'_>,
     ) -> Result<(), ControlError> {
         let versions = working.plugins.get(name).map_or(&[][..], Vec::as_slice);
         if versions.iter().any(|record| record.digest == digest) {
@@ -83,30 +84,32 @@ impl Control {
             return Ok(());
         }
         let last = versions.iter().map(|it| it.version).max().unwrap_or(0);
+        check_versions(working.plugins.values().map(Vec::len).sum())?;
         let bytes = self.components.find(digest, Instant::now()).ok_or_else(|| {
             let message = format!(
                 "plugin {name} has no version {digest}, and no such component was uploaded in the last ten minutes; name its file"
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
-        let record = self.new_version(name.clone(), last, &bytes, by).await?;
-        let followers = followers(working, name);
+        let record = self
+            .new_version(name.clone(), last, &bytes, terms.by)
+            .await?;
+        let moves = self.moves(working, &record, terms).await?;
         let versions = working.plugins.entry(name.clone()).or_default();
         versions.push(record.clone());
-        let mut warnings = Vec::new();
-        for (rule_id, mapping) in followers {
-            match self.try_version(&rule_id, &record, mapping).await {
-                Ok(()) => {
-                    working.resolved.insert(rule_id.clone(), record.version);
-                    planning.staged.moves.push((rule_id, record.version));
-                }
-                Err(error) if error.code == ControlCode::HostBusy => return Err(error),
-                Err(error) => warnings.push(format!(
-                    "rule {rule_id} keeps the version that it has: {}",
-                    error.message
-                )),
-            }
+        for moved in &moves.active {
+            working
+                .resolved
+                .insert(moved.rule_id.clone(), record.version);
         }
+        let refusals = moves.refusals.iter().map(|(rule_id, error)| {
+            format!(
+                "rule {rule_id} keeps the version that it has: {}",
+                error.message
+            )
+        });
+        let warnings = refusals.chain(withdrawn_for(working, &record)).collect();
+        planning.staged.moves.push((record.version, moves));
         let change = PlannedChange::Plugin {
             name: name.clone(),
             version: record.version,
@@ -154,27 +157,21 @@ impl Control {
         })
         .await
     }
-
-    async fn try_version(
-        &self,
-        rule_id: &RuleId,
-        record: &PluginRecord,
-        mapping: Mapped,
-    ) -> Result<(), ControlError> {
-        let (reloader, record) = (Arc::clone(&self.reloader), record.clone());
-        let rule_id = rule_id.clone();
-        self.blocking(move || reloader.load(Some(&rule_id), &record, &mapping).map(|_| ()))
-            .await
-    }
 }
 
-/// The rules that follow the newest version of `name`.
-fn followers(intent: &Intent, name: &PluginName) -> Vec<(RuleId, Mapped)> {
-    let rules = intent.rules.values().filter(|rule| {
-        let mapping = &rule.draft.mapping;
-        mapping.plugin == *name && mapping.version == VersionSelector::Latest
+/// What to say of the rules that went back from these bytes.
+fn withdrawn_for<'a>(
+    intent: &'a Intent,
+    record: &'a PluginRecord,
+) -> impl Iterator<Item = String> + 'a {
+    let rules = intent.generations.iter();
+    let rules = rules.filter(|(_, it)| {
+        let withdrawal = it.withdrawal(&record.digest);
+        withdrawal.is_some_and(|withdrawal| withdrawal.plugin == record.name)
     });
-    rules
-        .map(|rule| (rule.draft.rule_id.clone(), rule.draft.mapping.clone()))
-        .collect()
+    rules.map(|(rule_id, _)| {
+        format!(
+            "rule {rule_id} went back from this version and keeps the one that it has; `rulemill plugin push --again` tries it there once more"
+        )
+    })
 }
