@@ -52,9 +52,13 @@ pub(crate) fn change_together() -> Result<()> {
     ensure_version(&admin, 1)?;
     let refused = rule(&json!({ "nobody": "knows this" }));
     let path = format!("/v1/rules/{RULE}");
-    admin
-        .put(&path, None, &refused)?
-        .expect_error(422, "plugin_config_refused")?;
+    let refusal = admin.put(&path, None, &refused)?;
+    refusal.expect_error(422, "plugin_config_refused")?;
+    ensure!(
+        refusal.text.contains("version 2, the newest"),
+        "only the version that the rule has is told of: {}",
+        refusal.text
+    );
     ensure_version(&admin, 1)?;
     let wanted = json!({ "body": "{{ clientId }}" });
     let edited = admin.put(&path, None, &rule(&wanted))?.expect(200)?;
@@ -85,6 +89,20 @@ pub(crate) fn change_together() -> Result<()> {
         "the history does not say who applied: {}",
         shown.text
     );
+    // A rule that goes with the same apply does not try what comes.
+    let fourth = fixture::relabelled(&other, "fourth")?;
+    fs::write(host.folder().join("fourth.wasm"), &fourth)?;
+    let declared = json!({ "plugin": [{ "name": PLUGIN, "file": "fourth.wasm" }] });
+    fs::write(host.folder().join("none.json"), declared.to_string())?;
+    let ran = host.cli(&["apply", "-f", "none.json", "--prune"])?;
+    let ran = ran.expect(0)?;
+    ensure!(
+        !ran.stdout.contains("keeps the version") && !ran.stderr.contains("keeps the version"),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    admin.get(&path)?.expect(404)?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ mod instances;
 mod plugin_versions;
 mod plugins;
 mod probing;
-pub(crate) mod pushing;
+mod pushing;
 mod queues;
 mod reconciling;
 mod rolling_back;
@@ -55,6 +55,8 @@ pub use dry_run::{DryRun, DryRunEvent, DryRunOutcome};
 pub use plugin_runtime::{EventIn, GuestLine, ReadEventError};
 pub use plugin_versions::RuleActivation;
 pub use probing::{ProbeStep, ProbeStepName, TopicProbe};
+#[cfg(test)]
+pub(crate) use pushing::VERSIONS_MAX;
 pub use rolling_back::{KeptRule, PluginRollback, RolledBackRule};
 pub use rules::{EditTerms, PendingEvents, data_rule_held};
 pub(crate) use status::{Baseline, UNKNOWN_REMEDY};

@@ -164,8 +164,13 @@ impl Reloader {
         mapping: &Mapped,
     ) -> Result<LoadedMapper, ControlError> {
         let key = MapperKey::new(Some(rule_id), record, mapping);
-        self.mappers.lock().remove(&key);
-        self.load(Some(rule_id), record, mapping)
+        let before = self.mappers.lock().remove(&key);
+        let loaded = self.load(Some(rule_id), record, mapping);
+        if let (Err(_), Some(before)) = (&loaded, before) {
+            // What still drains goes on with it.
+            self.mappers.lock().insert(key, before);
+        }
+        loaded
     }
 
     /// The same without the rule's last events: for a version that mapped for the rule before.

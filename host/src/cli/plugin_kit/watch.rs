@@ -133,8 +133,8 @@ fn outcome(name: &str, version: &Value) -> String {
     if rules.is_empty() {
         let why = if items(version, "warnings").is_empty() {
             format!(
-                "none has mapping.plugin {name} with the latest version, or these are the bytes of an older one, which \
-                 `rulemill plugin push --again` has tried once more"
+                "none has mapping.plugin {name} with the latest version, or these are the bytes of an older one; \
+                 `rulemill plugin push --again` has rules try that once more"
             )
         } else {
             "the warnings say why".to_owned()

@@ -5,12 +5,14 @@ mod plan;
 mod planning;
 mod plugins;
 
-use domain::{Actor, AnyRuleDraft, GroupId, PluginDigest, PluginName, RuleId};
+use std::sync::Arc;
+
+use domain::{Actor, AnyRuleDraft, GroupId, PluginDigest, PluginName};
 use store::{GroupRecord, MetaWrite, WriteMetaError};
 
+use super::Control;
 use super::pushing::Moves;
 use super::staging::{StagedRemoval, StagedRule};
-use super::{Control, ControlError};
 
 pub use plan::{ApplyError, ApplyPlan, ApplyProblem, PlannedChange};
 use plugins::StagedPlugin;
@@ -58,20 +60,12 @@ struct Staged {
     groups: Vec<GroupId>,
     plugins: Vec<StagedPlugin>,
     /// What the versions become for the rules that are there.
-    moves: Vec<(u32, Moves)>,
+    moves: Vec<Arc<Moves>>,
     removals: Vec<StagedRemoval>,
     rules: Vec<StagedRule>,
 }
 
 impl Staged {
-    /// Which rules keep their version, for each new version.
-    fn take_refusals(&mut self) -> Vec<(u32, Vec<(RuleId, ControlError)>)> {
-        let moves = self.moves.iter_mut();
-        moves
-            .map(|(version, moves)| (*version, std::mem::take(&mut moves.refusals)))
-            .collect()
-    }
-
     fn write(self, tx: &mut MetaWrite<'_>, by: &Actor, now_ms: u64) -> Result<(), WriteMetaError> {
         for group_id in self.groups {
             tx.put_group(&GroupRecord {
@@ -83,8 +77,8 @@ impl Staged {
         for plugin in &self.plugins {
             tx.put_plugin(&plugin.record, &plugin.bytes)?;
         }
-        for (version, moves) in &self.moves {
-            moves.write(tx, *version)?;
+        for moves in &self.moves {
+            moves.write(tx)?;
         }
         for removal in self.removals {
             removal.write(tx)?;
@@ -110,18 +104,16 @@ impl Control {
     ) -> Result<ApplyPlan, ApplyError> {
         let _change = self.begin_change().await;
         let intent = self.intent.load_full();
-        let (mut plan, mut staged) = self.plan(&intent, declaration, by).await?;
+        let (mut plan, staged) = self.plan(&intent, declaration, by).await?;
         if is_dry_run || plan.changes.is_empty() {
             return Ok(plan);
         }
         let groups = staged.groups.clone();
         let uploaded: Vec<_> = staged.plugins.iter().map(|it| it.record.digest).collect();
-        let refusals = staged.take_refusals();
+        let moves = staged.moves.clone();
         let (now_ms, by) = (self.clock.now_ms(), by.clone());
         self.write(move |tx| staged.write(tx, &by, now_ms)).await?;
-        for (version, refusals) in refusals {
-            self.tell_refusals(version, &refusals);
-        }
+        moves.iter().for_each(|moves| self.tell_refusals(moves));
         groups.into_iter().for_each(|it| self.known_groups.put(it));
         for (change, _) in &plan.changes {
             if let PlannedChange::Rule {

@@ -191,7 +191,13 @@ impl Control {
             }
             // It may take it once the host has the time to ask it.
             Err(error) if error.is_of_host() => Err(error),
-            Err(_) => Err(refused),
+            Err(error) => {
+                let message = format!(
+                    "{}; version {number}, the newest, does not take it either: {}",
+                    refused.message, error.message
+                );
+                Err(ControlError::new(refused.code, message))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Versions of plugins: what is shown of them, their history, and how one is deleted.
 
-use domain::{Actor, PluginName, RuleId};
+use domain::{Actor, PluginName, RuleId, VersionSelector};
 use store::{Activation, IncarnationRecord, PluginRecord};
 
 use super::plugins::{last_version_key, not_found};
@@ -142,8 +142,13 @@ impl Control {
             if it.plugin == record.name && it.active.digest == record.digest {
                 active_for.push(rule_id.clone());
             }
-            let withdrawal = it.withdrawal(&record.digest);
-            if let Some(withdrawal) = withdrawal.filter(|it| it.plugin == record.name) {
+            // By its bytes, as `latest` is told: they may have had another number, or another name.
+            let rule = intent.rules.get(rule_id);
+            let follows = rule.is_some_and(|rule| {
+                let mapping = &rule.draft.mapping;
+                mapping.plugin == record.name && mapping.version == VersionSelector::Latest
+            });
+            if let Some(withdrawal) = it.withdrawal(&record.digest).filter(|_| follows) {
                 withdrawn_for.push((rule_id.clone(), withdrawal.clone()));
             }
         }

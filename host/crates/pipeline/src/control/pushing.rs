@@ -25,14 +25,17 @@ use crate::intent::{Intent, resolved_key};
 pub(crate) const VERSIONS_MAX: usize = 10_000;
 
 /// What a version becomes for the rules that follow `latest`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Moves {
+    version: u32,
     /// It maps for these from now on.
     pub(super) active: Vec<GenerationsRecord>,
     /// It failed their canary.
     rejected: Vec<GenerationsRecord>,
     /// Why; also for rules without a history.
     pub(super) refusals: Vec<(RuleId, ControlError)>,
+    /// They went back from these bytes, and do not try them.
+    pub(super) withdrawn: Vec<RuleId>,
 }
 
 /// Under which conditions a version is tried for a rule.
@@ -40,36 +43,35 @@ pub(super) struct MoveTerms<'a> {
     pub(super) by: &'a Actor,
     /// Rules that went back from it try it, too.
     pub(super) is_again: bool,
-    /// Mappings that the same change gives to rules.
-    pub(super) declared: &'a BTreeMap<RuleId, Mapped>,
+    /// What the same change makes of the mappings of rules; `None`: the rule goes, or has none any more.
+    pub(super) changed: &'a BTreeMap<RuleId, Option<Mapped>>,
 }
 
 impl MoveTerms<'_> {
-    /// The rules that try `record`, each with the mapping that it will have.
-    fn movers(&self, intent: &Intent, record: &PluginRecord) -> Vec<(Rule, Mapped)> {
+    /// The rules that follow `latest` of the plugin of `record`, each with the mapping that it will have.
+    fn followers<'a>(
+        &'a self,
+        intent: &'a Intent,
+        record: &'a PluginRecord,
+    ) -> impl Iterator<Item = (&'a Rule, &'a Mapped)> {
         let follows = |mapping: &Mapped| {
             mapping.plugin == record.name && mapping.version == VersionSelector::Latest
         };
-        let is_behind = |rule_id: &RuleId| match intent.generations.get(rule_id) {
-            Some(it) if it.withdrawal(&record.digest).is_some() => self.is_again,
-            Some(it) => it.active.version < record.version,
-            None => true,
-        };
-        let rules = intent.rules.values();
-        let movers = rules.filter_map(|rule| {
-            let (rule_id, present) = (&rule.draft.rule_id, &rule.draft.mapping);
-            let next = self.declared.get(rule_id).unwrap_or(present);
-            let is_moving = follows(present) && follows(next) && is_behind(rule_id);
-            is_moving.then(|| (rule.clone(), next.clone()))
-        });
-        movers.collect()
+        intent.rules.values().filter_map(move |rule| {
+            let present = &rule.draft.mapping;
+            let next = match self.changed.get(&rule.draft.rule_id) {
+                Some(changed) => changed.as_ref()?,
+                None => present,
+            };
+            (follows(present) && follows(next)).then_some((rule, next))
+        })
     }
 }
 
 impl Moves {
-    pub(super) fn write(&self, tx: &mut MetaWrite<'_>, version: u32) -> Result<(), WriteMetaError> {
+    pub(super) fn write(&self, tx: &mut MetaWrite<'_>) -> Result<(), WriteMetaError> {
         for record in &self.active {
-            tx.put_setting(&resolved_key(&record.rule_id), &version.to_string())?;
+            tx.put_setting(&resolved_key(&record.rule_id), &self.version.to_string())?;
             tx.put_generations(record)?;
         }
         self.rejected
@@ -121,12 +123,14 @@ impl Control {
         let digest = facts.digest;
         let mut tried = None;
         if self.stored_version(&name, digest).await?.is_none() {
+            // Compiling may take minutes, which are better spent on what can be kept.
+            check_versions(self.intent.load().plugins.values().map(Vec::len).sum())?;
             tried = Some(self.try_component(&name, digest, &bytes).await?);
         }
         let terms = MoveTerms {
             by,
             is_again,
-            declared: &BTreeMap::new(),
+            changed: &BTreeMap::new(),
         };
         let _change = self.begin_change().await;
         // Somebody else may have pushed the same bytes meanwhile.
@@ -266,25 +270,38 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// When the host is too busy for a canary: nothing is known of the version then, so the push as a whole is to be
-    /// tried again.
+    /// When the host is too busy for a canary, or cannot compile: nothing is known of the version then, so the push as
+    /// a whole is to be tried again.
     pub(super) async fn moves(
         &self,
         intent: &Intent,
         record: &PluginRecord,
         terms: &MoveTerms<'_>,
     ) -> Result<Moves, ControlError> {
-        let mut moves = Moves::default();
-        for (rule, mapping) in terms.movers(intent, record) {
+        let mut moves = Moves {
+            version: record.version,
+            active: Vec::new(),
+            rejected: Vec::new(),
+            refusals: Vec::new(),
+            withdrawn: Vec::new(),
+        };
+        for (rule, mapping) in terms.followers(intent, record) {
             let rule_id = rule.draft.rule_id.clone();
             let old = intent.generations.get(&rule_id);
+            let is_withdrawn = old.is_some_and(|old| old.withdrawal(&record.digest).is_some());
+            if is_withdrawn && !terms.is_again {
+                moves.withdrawn.push(rule_id);
+                continue;
+            }
+            if !is_withdrawn && old.is_some_and(|old| old.active.version >= record.version) {
+                continue;
+            }
             let stamp = Stamp {
                 by: terms.by.clone(),
                 at_ms: self.clock.now_ms(),
             };
             let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
-            let id = rule_id.clone();
-            let is_withdrawn = old.is_some_and(|old| old.withdrawal(&record.digest).is_some());
+            let (id, mapping) = (rule_id.clone(), mapping.clone());
             let canary = self.blocking(move || {
                 let loaded = if is_withdrawn {
                     reloader.load_anew(&id, &candidate, &mapping)
@@ -318,28 +335,29 @@ impl Control {
     async fn take_moves(
         &self,
         record: &PluginRecord,
-        mut moves: Moves,
+        moves: Moves,
         bytes: Option<Arc<[u8]>>,
     ) -> Result<(), ControlError> {
-        let (stored, refusals) = (record.clone(), std::mem::take(&mut moves.refusals));
+        let moves = Arc::new(moves);
+        let (stored, written) = (record.clone(), Arc::clone(&moves));
         self.write(move |tx| {
             if let Some(bytes) = &bytes {
                 tx.put_plugin(&stored, bytes)?;
                 fail_point::reached(FailPoint::Push);
             }
-            moves.write(tx, stored.version)
+            written.write(tx)
         })
         .await?;
         fail_point::reached(FailPoint::Push);
-        self.tell_refusals(record.version, &refusals);
+        self.tell_refusals(&moves);
         self.reload().await
     }
 
     /// Counts and logs which rules keep their version.
-    pub(super) fn tell_refusals(&self, version: u32, refusals: &[(RuleId, ControlError)]) {
-        for (rule_id, error) in refusals {
+    pub(super) fn tell_refusals(&self, moves: &Moves) {
+        for (rule_id, error) in &moves.refusals {
             self.metrics.swapped("canary_failed");
-            let error = error.brief();
+            let (version, error) = (moves.version, error.brief());
             tracing::warn!(%rule_id, version, error, "new plugin version failed the rule's canary, the rule keeps its version");
         }
     }

@@ -197,8 +197,7 @@ impl Control {
         }
         let mut all = AllDrafts::of(intent);
         all.put(new.draft.clone());
-        let checked = self.check_rule(intent, &new.draft, &all, is_forced);
-        let checked = checked.await?;
+        let checked = self.check_rule(intent, &new.draft, &all, is_forced).await?;
         self.save(intent, new, checked).await
     }
 

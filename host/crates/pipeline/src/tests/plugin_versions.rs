@@ -472,3 +472,18 @@ async fn a_rule_whose_versions_are_all_withdrawn_is_told_so() {
     edited.unwrap();
     assert_eq!(version(&host), Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_tried_again_starts_anew() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(TRAPS, 2)).await;
+    let intent = host.intent.load_full();
+    let record = &intent.plugins[&plugin()][1];
+    let mapping = &intent.rules[&rule_id(1)].draft.mapping;
+    let loaded = host.reloader.load(Some(&rule_id(1)), record, mapping);
+    let loaded = loaded.unwrap();
+    assert!(loaded.track.replace_by(1));
+    let anew = host.reloader.load_anew(&rule_id(1), record, mapping);
+    assert_eq!(anew.unwrap().track.replaced_by(), None);
+}

@@ -9,8 +9,7 @@ use plugin_runtime::{
 };
 
 use super::{Host, PATIENCE, draft, rule_id};
-use crate::control::pushing::VERSIONS_MAX;
-use crate::control::{ApplyScope, ControlCode, Declaration, DeclaredRule, EditTerms};
+use crate::control::{ApplyScope, ControlCode, Declaration, DeclaredRule, EditTerms, VERSIONS_MAX};
 use crate::courier::rig::plugin::{TRAPS, component};
 
 fn plugin() -> PluginName {
@@ -153,10 +152,24 @@ async fn as_many_versions_as_there_may_be_are_not_exceeded() {
         })
     });
     filled.unwrap();
+    // What was written beside it is seen with the next change.
+    let edited = host.set_rule_enabled(&rule_id(1), false, None, &by).await;
+    edited.unwrap();
     let refused = host.push_plugin(plugin(), component(TRAPS, 2), &by).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code, ControlCode::TooManyVersions);
     assert!(refused.message.contains("rulemill plugin delete"));
+    let digest = host.stage_component(component(TRAPS, 2)).await.unwrap();
+    let declaration = Declaration {
+        groups: Vec::new(),
+        plugins: vec![(plugin(), digest)],
+        rules: Vec::new(),
+        is_pruning: false,
+        is_forced: false,
+        scope: ApplyScope::Operator,
+    };
+    let refused = host.apply(declaration, false, &by).await.unwrap_err();
+    assert_eq!(refused.first.error.code, ControlCode::TooManyVersions);
     // What is there already is no new version.
     let again = host.push_plugin(plugin(), component(TRAPS, 1), &by).await;
     assert!(!again.unwrap().1);

@@ -1,4 +1,4 @@
-//! What the SDK refuses in a plugin's native tests is what this host refuses in its messages.
+//! The properties that the SDK refuses in a plugin's native tests are those that this host refuses.
 
 use std::collections::BTreeSet;
 

@@ -35,16 +35,16 @@ impl Control {
         by: &Actor,
     ) -> Result<(ApplyPlan, Staged), ApplyError> {
         let mut planning = Planning::default();
+        let changed = mappings(intent, &declaration);
         for group_id in declaration.groups {
             let is_known = self.known_groups.contains(&group_id);
             planning.group(group_id, is_known);
         }
         let mut working = intent.clone();
-        let mappings = mappings(&declaration.rules);
         let terms = MoveTerms {
             by,
             is_again: false,
-            declared: &mappings,
+            changed: &changed,
         };
         self.plan_plugins(&mut working, declaration.plugins, &mut planning, &terms)
             .await;
@@ -121,9 +121,7 @@ impl Planning {
         all: &mut AllDrafts,
     ) {
         for (rule_id, rule) in working.any_rules() {
-            let is_managed = working.managed.contains_key(&rule_id);
-            let is_of_scope = is_managed == (scope == ApplyScope::Folder);
-            if declared.contains(&rule_id) || !is_of_scope {
+            if declared.contains(&rule_id) || !is_of_scope(working, &rule_id, scope) {
                 continue;
             }
             all.remove(&rule_id);
@@ -160,13 +158,26 @@ impl Planning {
     }
 }
 
-/// The mappings that declared rules will have.
-fn mappings(rules: &[DeclaredRule]) -> BTreeMap<RuleId, Mapped> {
-    let status = rules.iter().filter_map(|rule| match &rule.draft {
-        AnyRuleDraft::Status(draft) => Some((draft.rule_id.clone(), draft.mapping.clone())),
-        AnyRuleDraft::Data(_) => None,
+/// What the declaration makes of the mappings of rules; `None` for one that goes or has none any more.
+fn mappings(intent: &Intent, declaration: &Declaration) -> BTreeMap<RuleId, Option<Mapped>> {
+    let present = intent.rules.keys();
+    let going = present
+        .filter(|id| declaration.is_pruning && is_of_scope(intent, id, declaration.scope))
+        .map(|id| (id.clone(), None));
+    let declared = declaration.rules.iter().map(|rule| {
+        let mapping = match &rule.draft {
+            AnyRuleDraft::Status(draft) => Some(draft.mapping.clone()),
+            AnyRuleDraft::Data(_) => None,
+        };
+        (rule.draft.rule_id().clone(), mapping)
     });
-    status.collect()
+    // A rule that is declared does not go.
+    going.chain(declared).collect()
+}
+
+/// Whether who declares may delete the rule.
+fn is_of_scope(intent: &Intent, rule_id: &RuleId, scope: ApplyScope) -> bool {
+    intent.managed.contains_key(rule_id) == (scope == ApplyScope::Folder)
 }
 
 /// Whether a declared rule is not what is there already.

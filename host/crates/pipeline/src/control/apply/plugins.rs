@@ -108,8 +108,13 @@ impl Control {
                 error.message
             )
         });
-        let warnings = refusals.chain(withdrawn_for(working, &record)).collect();
-        planning.staged.moves.push((record.version, moves));
+        let withdrawn = moves.withdrawn.iter().map(|rule_id| {
+            format!(
+                "rule {rule_id} went back from this version and keeps the one that it has; `rulemill plugin push --again` tries it there once more"
+            )
+        });
+        let warnings = refusals.chain(withdrawn).collect();
+        planning.staged.moves.push(Arc::new(moves));
         let change = PlannedChange::Plugin {
             name: name.clone(),
             version: record.version,
@@ -157,21 +162,4 @@ impl Control {
         })
         .await
     }
-}
-
-/// What to say of the rules that went back from these bytes.
-fn withdrawn_for<'a>(
-    intent: &'a Intent,
-    record: &'a PluginRecord,
-) -> impl Iterator<Item = String> + 'a {
-    let rules = intent.generations.iter();
-    let rules = rules.filter(|(_, it)| {
-        let withdrawal = it.withdrawal(&record.digest);
-        withdrawal.is_some_and(|withdrawal| withdrawal.plugin == record.name)
-    });
-    rules.map(|(rule_id, _)| {
-        format!(
-            "rule {rule_id} went back from this version and keeps the one that it has; `rulemill plugin push --again` tries it there once more"
-        )
-    })
 }

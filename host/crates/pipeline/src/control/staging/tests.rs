@@ -4,7 +4,7 @@ use domain::{
     Destination, GroupId, IncarnationId, InstanceId, Mapped, MappingLimits, OnFault, OnReject,
     Ordering, PluginDigest, PluginName, RuleId, TopicName, VersionSelector,
 };
-use store::{IncarnationRecord, PluginRecord};
+use store::{EarlierVersion, GenerationsRecord, IncarnationRecord, PluginRecord};
 
 use super::retired;
 use crate::intent::Intent;
@@ -67,4 +67,25 @@ fn a_retired_incarnation_keeps_the_version_that_latest_meant() {
     let digest = VersionSelector::Digest(PluginDigest([1; 32]));
     let by_digest = retired(&intent(Some(2)), &record(digest));
     assert_eq!(by_digest.mapping.version, digest);
+}
+
+#[test]
+fn a_retired_incarnation_keeps_what_maps_also_if_the_rule_moves_on_in_the_same_change() {
+    let latest = record(VersionSelector::Latest);
+    let mut moving = intent(Some(2));
+    let maps = GenerationsRecord {
+        rule_id: latest.rule_id.clone(),
+        plugin: latest.mapping.plugin.clone(),
+        active: EarlierVersion {
+            version: 1,
+            digest: PluginDigest([1; 32]),
+            is_proven: false,
+        },
+        earlier: Vec::new(),
+        withdrawn: Vec::new(),
+        activations: Vec::new(),
+    };
+    moving.generations.insert(latest.rule_id.clone(), maps);
+    let pinned = retired(&moving, &latest).mapping.version;
+    assert_eq!(pinned, VersionSelector::Number(1));
 }
