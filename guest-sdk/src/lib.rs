@@ -2,8 +2,9 @@
 //!
 //! It owns the bindings to `wit/` and stand-ins for the host, so that a plugin is tested by plain
 //! `cargo test`. Without features it depends on nothing but those bindings: `config` reads
-//! configurations by serde, `testing` helps native tests, `allocator` makes calls faster. The component's exports exist on `wasm32`
-//! only, because their names are no valid symbols for native linkers.
+//! configurations by serde, `testing` helps native tests, `allocator` makes calls faster. The
+//! component's exports exist on `wasm32` only, because their names are no valid symbols for native
+//! linkers.
 
 #![warn(missing_docs, missing_debug_implementations)]
 

@@ -189,6 +189,14 @@ pub struct Mapped {
     pub on_reject: OnReject,
 }
 
+impl Mapped {
+    /// Whether it moves with the newest version of `plugin`.
+    #[must_use]
+    pub fn follows(&self, plugin: &PluginName) -> bool {
+        self.plugin == *plugin && self.version == VersionSelector::Latest
+    }
+}
+
 /// What a new incarnation tells its consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnActivate {

@@ -42,13 +42,13 @@ pub(super) fn run(connection: &Connection, no_push: bool) -> Result<(), Failure>
     let mut component = Manifest::here()?.component;
     let mut seen = Glance::new();
     loop {
-        // A save may name another one; while plugin.toml is wrong, the old one is still ours.
-        if let Ok(manifest) = Manifest::here() {
-            component = manifest.component;
-        }
-        let now = look(Path::new("."), &component)?;
-        if now != seen {
-            seen = now;
+        if look(Path::new("."), &component)? != seen {
+            // The save may name another one; while plugin.toml is wrong, the old one is still ours.
+            if let Ok(manifest) = Manifest::here() {
+                component = manifest.component;
+            }
+            // Before the build, so that what is saved during it is seen.
+            seen = look(Path::new("."), &component)?;
             // What is wrong now may be right after the next save.
             if let Err(failure) = once(connection, no_push) {
                 failure.show();

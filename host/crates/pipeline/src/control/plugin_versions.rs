@@ -1,6 +1,6 @@
 //! Versions of plugins: what is shown of them, their history, and how one is deleted.
 
-use domain::{Actor, PluginName, RuleId, VersionSelector};
+use domain::{Actor, PluginName, RuleId};
 use store::{Activation, IncarnationRecord, PluginRecord};
 
 use super::plugins::{last_version_key, not_found};
@@ -144,10 +144,7 @@ impl Control {
             }
             // By its bytes, as `latest` is told: they may have had another number, or another name.
             let rule = intent.rules.get(rule_id);
-            let follows = rule.is_some_and(|rule| {
-                let mapping = &rule.draft.mapping;
-                mapping.plugin == record.name && mapping.version == VersionSelector::Latest
-            });
+            let follows = rule.is_some_and(|rule| rule.draft.mapping.follows(&record.name));
             if let Some(withdrawal) = it.withdrawal(&record.digest).filter(|_| follows) {
                 withdrawn_for.push((rule_id.clone(), withdrawal.clone()));
             }

@@ -35,13 +35,10 @@ impl Control {
             );
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
-        let mut users = intent.incarnations.values();
+        let users = intent.incarnations.values();
+        let mut users = users.filter(|record| record.mapping.plugin == *name);
         let what = format!("plugin {name}");
-        let owed = users.find_map(|record| {
-            (record.mapping.plugin == *name)
-                .then(|| self.what_it_owes(record, &what))
-                .flatten()
-        });
+        let owed = users.find_map(|record| self.what_it_owes(record, &what));
         if let Some(message) = owed {
             return Err(ControlError::new(ControlCode::PluginInUse, message));
         }
@@ -75,13 +72,18 @@ impl Control {
     }
 }
 
-/// A plugin may refuse an empty configuration; it may not trap or loop on it.
+/// Tries a version with an empty configuration. Blocks.
 pub(super) fn try_without_config(
     reloader: &crate::reloader::Reloader,
     record: &PluginRecord,
 ) -> Result<(), ControlError> {
     let mapping = without_config(&record.name, VersionSelector::Number(record.version));
-    match reloader.load(None, record, &mapping) {
+    or_refused(reloader.load(None, record, &mapping))
+}
+
+/// A plugin may refuse an empty configuration; it may not trap or loop on it.
+pub(super) fn or_refused<T>(tried: Result<T, ControlError>) -> Result<(), ControlError> {
+    match tried {
         Err(error) if error.code != ControlCode::ConfigRefused => Err(error),
         _ => Ok(()),
     }

@@ -14,7 +14,7 @@ use plugin_runtime::{CompiledPlugin, PluginFacts};
 use store::fail_point::{self, FailPoint};
 use store::{GenerationsRecord, MetaStore, MetaWrite, PluginRecord, WriteMetaError};
 
-use super::plugins::last_version_key;
+use super::plugins::{last_version_key, or_refused};
 use super::{Control, ControlCode, ControlError, PluginVersionView};
 use crate::config::BuiltInPlugin;
 use crate::control_errors;
@@ -54,16 +54,14 @@ impl MoveTerms<'_> {
         intent: &'a Intent,
         record: &'a PluginRecord,
     ) -> impl Iterator<Item = (&'a Rule, &'a Mapped)> {
-        let follows = |mapping: &Mapped| {
-            mapping.plugin == record.name && mapping.version == VersionSelector::Latest
-        };
         intent.rules.values().filter_map(move |rule| {
             let present = &rule.draft.mapping;
             let next = match self.changed.get(&rule.draft.rule_id) {
                 Some(changed) => changed.as_ref()?,
                 None => present,
             };
-            (follows(present) && follows(next)).then_some((rule, next))
+            let is_following = present.follows(&record.name) && next.follows(&record.name);
+            is_following.then_some((rule, next))
         })
     }
 }
@@ -133,12 +131,11 @@ impl Control {
             changed: &BTreeMap::new(),
         };
         let _change = self.begin_change().await;
+        let intent = self.intent.load_full();
         // Somebody else may have pushed the same bytes meanwhile.
         if let Some(record) = self.stored_version(&name, digest).await? {
             if is_again {
-                let moves = self
-                    .moves(&self.intent.load_full(), &record, &terms)
-                    .await?;
+                let moves = self.moves(&intent, &record, &terms).await?;
                 self.take_moves(&record, moves, None).await?;
             }
             return Ok((self.version_view(&self.intent.load(), &record), false));
@@ -150,9 +147,7 @@ impl Control {
         };
         self.reloader.keep(plugin);
         let record = self.next_version(name, facts, by, false).await?;
-        let moves = self
-            .moves(&self.intent.load_full(), &record, &terms)
-            .await?;
+        let moves = self.moves(&intent, &record, &terms).await?;
         self.take_moves(&record, moves, Some(bytes)).await?;
         Ok((self.version_view(&self.intent.load(), &record), true))
     }
@@ -177,11 +172,14 @@ impl Control {
         Ok(())
     }
 
-    async fn inspect(&self, bytes: Vec<u8>) -> Result<(PluginFacts, Arc<[u8]>), ControlError> {
+    pub(super) async fn inspect(
+        &self,
+        bytes: impl AsRef<[u8]> + Into<Arc<[u8]>> + Send + 'static,
+    ) -> Result<(PluginFacts, Arc<[u8]>), ControlError> {
         let runtime = Arc::clone(&self.runtime);
         self.blocking(move || {
             let facts = runtime
-                .inspect(&bytes)
+                .inspect(bytes.as_ref())
                 .map_err(|error| control_errors::inspect(&error))?;
             Ok((facts, bytes.into()))
         })
@@ -202,15 +200,9 @@ impl Control {
             runtime
                 .run_own_cases(&plugin)
                 .map_err(|error| control_errors::own_case(&name, &error))?;
-            // It may refuse an empty configuration; it may not trap or loop on it.
-            match reloader.try_out(
-                &name,
-                &plugin,
-                &without_config(&name, VersionSelector::Latest),
-            ) {
-                Err(error) if error.code != ControlCode::ConfigRefused => Err(error),
-                _ => Ok(plugin),
-            }
+            let mapping = without_config(&name, VersionSelector::Latest);
+            or_refused(reloader.try_out(&name, &plugin, &mapping))?;
+            Ok(plugin)
         })
         .await
     }
@@ -229,7 +221,7 @@ impl Control {
     }
 
     /// The record of a component that is no version yet.
-    async fn next_version(
+    pub(super) async fn next_version(
         &self,
         name: PluginName,
         facts: PluginFacts,

@@ -7,7 +7,7 @@ use domain::{Actor, PluginDigest, PluginName};
 use store::PluginRecord;
 use tokio::time::Instant;
 
-use super::super::plugins::{last_version_key, try_without_config};
+use super::super::plugins::try_without_config;
 use super::super::pushing::{MoveTerms, check_versions};
 use super::super::{Control, ControlCode, ControlError};
 use super::planning::Planning;
@@ -83,7 +83,7 @@ impl Control {
             planning.plan.unchanged += 1;
             return Ok(());
         }
-        let last = versions.iter().map(|it| it.version).max().unwrap_or(0);
+        // Those that the same apply brings count, too.
         check_versions(working.plugins.values().map(Vec::len).sum())?;
         let bytes = self.components.find(digest, Instant::now()).ok_or_else(|| {
             let message = format!(
@@ -91,9 +91,7 @@ impl Control {
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
-        let record = self
-            .new_version(name.clone(), last, &bytes, terms.by)
-            .await?;
+        let record = self.new_version(name.clone(), &bytes, terms.by).await?;
         let moves = self.moves(working, &record, terms).await?;
         let versions = working.plugins.entry(name.clone()).or_default();
         versions.push(record.clone());
@@ -129,37 +127,18 @@ impl Control {
     async fn new_version(
         &self,
         name: PluginName,
-        last: u32,
         bytes: &Arc<[u8]>,
         by: &Actor,
     ) -> Result<PluginRecord, ControlError> {
-        let (runtime, reloader) = (Arc::clone(&self.runtime), Arc::clone(&self.reloader));
-        let (bytes, created_at_ms) = (Arc::clone(bytes), self.clock.now_ms());
-        let (created_by, meta) = (by.clone(), Arc::clone(&self.meta));
+        let (facts, bytes) = self.inspect(Arc::clone(bytes)).await?;
+        let record = self.next_version(name, facts, by, false).await?;
+        let (reloader, tried) = (Arc::clone(&self.reloader), record.clone());
         self.blocking(move || {
-            let deleted = meta.setting(&last_version_key(&name));
-            let deleted = deleted.map_err(|error| control_errors::store(&error))?;
-            // A number that a history names is not given again.
-            let deleted = deleted.and_then(|number| number.parse().ok());
-            let facts = runtime
-                .inspect(&bytes)
-                .map_err(|error| control_errors::inspect(&error))?;
-            let record = PluginRecord {
-                name,
-                version: last.max(deleted.unwrap_or(0)) + 1,
-                digest: facts.digest,
-                size_bytes: u64::try_from(facts.size_bytes).unwrap_or(u64::MAX),
-                exports: facts.exports,
-                imports: facts.imports,
-                created_at_ms,
-                created_by,
-                is_built_in: false,
-            };
             // From now on the mapper of a rule can be made of it, although it is not stored.
-            reloader.keep(reloader.compile(record.digest, &bytes)?);
-            try_without_config(&reloader, &record)?;
-            Ok(record)
+            reloader.keep(reloader.compile(tried.digest, &bytes)?);
+            try_without_config(&reloader, &tried)
         })
-        .await
+        .await?;
+        Ok(record)
     }
 }
