@@ -10,7 +10,15 @@
 
 wit_bindgen::generate!({
     path: "wit",
-    world: "status-rule",
+    inline: "
+        package rulemill:sdk;
+        world plugin {
+            include rulemill:rule/status-rule@1.0.0;
+            include rulemill:attributes/selects@1.0.0;
+        }
+    ",
+    world: "rulemill:sdk/plugin",
+    generate_all,
     pub_export_macro: true,
     export_macro_name: "export_status_rule",
     default_bindings_module: "rulemill_sdk::bindings",

@@ -39,7 +39,7 @@ impl<R: StatusRule> Plugin<R> {
         })
     }
 
-    /// Maps one event.
+    /// Maps one event. It has the attributes that the plugin says it reads, and no others.
     ///
     /// # Panics
     ///
@@ -48,6 +48,7 @@ impl<R: StatusRule> Plugin<R> {
     #[must_use]
     #[track_caller]
     pub fn map(&self, event: &Event) -> Mapped {
+        let event = &self.selected(event);
         forget_what_was_said();
         let answer = self.rule.map_event(event);
         let (log, counters) = (host::take_log(), host::take_counters());
@@ -67,6 +68,21 @@ impl<R: StatusRule> Plugin<R> {
             log,
             counters,
         }
+    }
+
+    /// The event with the attributes that the plugin says it reads, as the host would send it.
+    #[track_caller]
+    fn selected(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        if let Some(names) = self.rule.attributes() {
+            if let Err(fault) = limits::check_selection(&names) {
+                panic!("the host refuses this: {fault}");
+            }
+            event
+                .attributes
+                .retain(|(name, _)| names.contains(&name.as_str()));
+        }
+        event
     }
 }
 

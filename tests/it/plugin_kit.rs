@@ -163,7 +163,7 @@ pub(crate) fn first_mapping(language: &'static str) -> Result<()> {
     }
 
     let checked = kit.run(&["plugin", "check"])?.expect(0)?;
-    for shown in ["rulemill:rule@1.0.0", "imports", "size", "may use"] {
+    for shown in ["rulemill:rule@1.0.0", "imports", "size", "reads", "may use"] {
         ensure!(
             checked.stdout.contains(shown),
             "{shown} is not in {}",

@@ -56,6 +56,25 @@ pub const RESERVED_PROPERTIES: &[&str] = &[
     "replayed",
 ];
 
+/// Attributes that a plugin may name, and bytes of one name.
+const SELECTED_MAX: usize = 64;
+
+pub(super) fn check_selection(names: &[&str]) -> Result<(), String> {
+    if names.len() > SELECTED_MAX {
+        let count = names.len();
+        return Err(format!(
+            "it names {count} attributes; the limit is {SELECTED_MAX}"
+        ));
+    }
+    match names.iter().find(|name| name.len() > SELECTED_MAX) {
+        Some(name) => Err(format!(
+            "it names an attribute of {} bytes; the limit is {SELECTED_MAX}",
+            name.len()
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn check(messages: &[Message]) -> Result<(), String> {
     if messages.len() > MESSAGES_MAX {
         return Err(format!(

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Plugin, connect, tcpclean};
 use crate::{Event, EventType, MapError, Message, StatusRule, host};
 
+const LONG_NAME: &str = "an attribute whose name has one byte more than a name may have: x";
+
 /// Does what its configuration says.
 #[derive(Debug)]
 struct Obedient {
@@ -23,8 +25,24 @@ impl StatusRule for Obedient {
         })
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        match self.order.as_str() {
+            "select" => Some(vec!["node", "not known"]),
+            "select 65" => Some(vec!["node"; 65]),
+            "select long" => Some(vec![LONG_NAME]),
+            _ => None,
+        }
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
-        let body = event.client_id.clone();
+        let mut body = event.client_id.clone();
+        if self.order.starts_with("select") {
+            body = format!(
+                "{:?} {:?}",
+                event.attribute("node"),
+                event.attribute("reason")
+            );
+        }
         crate::info!("mapping {body}");
         host::add("mapped", 1);
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -87,10 +105,23 @@ fn what_the_host_refuses_fails_the_test() {
         ("many", "17 messages"),
         ("large", "3145729 bytes"),
         ("large properties", "30000"),
+        ("select 65", "65 attributes; the limit is 64"),
+        ("select long", "65 bytes; the limit is 64"),
     ] {
         let message = panic_of(order);
         assert!(message.contains(reason), "{order}: {message}");
     }
+}
+
+#[test]
+fn an_event_has_the_attributes_that_the_plugin_says_it_reads() {
+    let event = tcpclean().attribute("node", "n").build();
+    let all = Plugin::<Obedient>::start("select nothing").unwrap();
+    let reason = event.attribute("reason");
+    assert!(reason.is_some());
+    assert_eq!(all.map(&event).body(), format!("Some(\"n\") {reason:?}"));
+    let selecting = Plugin::<Obedient>::start("select").unwrap();
+    assert_eq!(selecting.map(&event).body(), "Some(\"n\") None");
 }
 
 #[test]

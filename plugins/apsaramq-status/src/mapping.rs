@@ -25,6 +25,12 @@ impl StatusRule for ApsaramqStatus {
         Ok(Self { config })
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        let mut names = vec!["certificateChainSn"];
+        names.extend(self.config.remark.then_some("reason"));
+        Some(names)
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         let event_type = event.event_type.as_str();
         // Names, braces and a time take about 100 bytes; what is longer costs one more allocation.

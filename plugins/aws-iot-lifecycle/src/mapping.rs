@@ -47,6 +47,15 @@ impl StatusRule for AwsIotLifecycle {
         Ok(Self { config })
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        Some(vec![
+            "reason",
+            "username",
+            "certificateChainSn",
+            "connectedAt",
+        ])
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         let was_told = event
             .close_reason()

@@ -79,6 +79,19 @@ impl StatusRule for EmqxEvents {
         Ok(Self { config })
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        Some(vec![
+            "reason",
+            "protocol",
+            "listener",
+            "username",
+            "keepAlive",
+            "cleanStart",
+            "connectedAt",
+            "node",
+        ])
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         let was_told = event
             .close_reason()

@@ -55,6 +55,16 @@ impl Format {
         })
     }
 
+    pub(crate) fn attributes(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::ApsaramqStatus(rule) => rule.attributes(),
+            Self::AwsIotLifecycle(rule) => rule.attributes(),
+            Self::CloudEvents(rule) => rule.attributes(),
+            Self::EmqxEvents(rule) => rule.attributes(),
+            Self::Template(rule) => rule.attributes(),
+        }
+    }
+
     pub(crate) fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         match self {
             Self::ApsaramqStatus(rule) => rule.map_event(event),

@@ -62,6 +62,15 @@ impl StatusRule for Filter {
         })
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        let mut names = self.format.attributes()?;
+        let reads_reason = |lists: &Lists| lists.reasons.is_some();
+        if reads_reason(&self.include) || reads_reason(&self.exclude) {
+            names.push("reason");
+        }
+        Some(names)
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         match self.objection(event) {
             Some(counter) => {

@@ -53,6 +53,15 @@ impl Names {
         self.0.extend(all().filter(|name| source.contains(name)));
     }
 
+    /// The attributes among them; none: all that there are.
+    pub(crate) fn attributes(&self) -> Option<Vec<&str>> {
+        if self.0.contains(ALL_ATTRIBUTES) {
+            return None;
+        }
+        let names = self.0.iter().copied();
+        Some(names.filter(|name| ATTRIBUTES.contains(name)).collect())
+    }
+
     /// The values of `event`; an attribute that it does not have is undefined.
     pub(crate) fn context(&self, event: &Event) -> Value {
         let values = self

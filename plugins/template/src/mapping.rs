@@ -61,6 +61,10 @@ impl StatusRule for Template {
         Ok(template)
     }
 
+    fn attributes(&self) -> Option<Vec<&str>> {
+        self.names.attributes()
+    }
+
     fn map_event(&self, event: &Event) -> Result<Vec<Message>, MapError> {
         self.map(event).map_err(|failure| match failure {
             Failure::Rejected(reason) | Failure::Broken(reason) => MapError::Rejected(reason),

@@ -31,6 +31,8 @@ pub(crate) struct Code<'a> {
     pub(crate) encoding: Encoding,
     /// More imports, before everything else.
     pub(crate) imports: &'a str,
+    /// Whether `plugin` exports `names`, too.
+    pub(crate) has_selection: bool,
 }
 
 /// The parameters of `map-event` as core code sees them.
@@ -46,8 +48,14 @@ pub(crate) fn component(code: &Code<'_>) -> String {
         plugin,
         encoding,
         imports,
+        has_selection,
     } = code;
     let option = encoding.option();
+    let selection = if *has_selection {
+        SELECTION.replace("OPTION", option)
+    } else {
+        String::new()
+    };
     format!(
         r#"(component {imports} {IMPORTS}
     (core module $libc {libc})
@@ -62,6 +70,7 @@ pub(crate) fn component(code: &Code<'_>) -> String {
       (with "host" (instance (export "log" (func $log)) (export "add" (func $add))))))
     (alias core export $plugin "init" (core func $core-init))
     (alias core export $plugin "map-event" (core func $core-map-event))
+    {selection}
     {TYPES}
     (func $init (param "config" string) (result (result (error string)))
       (canon lift (core func $core-init) (memory $memory) (realloc $realloc) {option}))
@@ -73,6 +82,13 @@ pub(crate) fn component(code: &Code<'_>) -> String {
     (export "rulemill:rule/status-mapper@1.0.0" (instance $mapper)))"#
     )
 }
+
+const SELECTION: &str = r#"
+    (alias core export $plugin "names" (core func $core-names))
+    (func $names (result (option (list string)))
+      (canon lift (core func $core-names) (memory $memory) OPTION))
+    (instance $selection (export "names" (func $names)))
+    (export "rulemill:attributes/selection@1.0.0" (instance $selection))"#;
 
 const IMPORTS: &str = r#"
     (import "rulemill:rule/log@1.0.0" (instance $log

@@ -29,6 +29,7 @@ use crate::corpus::Corpus;
 use crate::gauge::{self, Bounds};
 use crate::random::Random;
 use crate::run::Target;
+use image::Export;
 use model::{Call, Memory, Stop};
 use scene::{Act, Scene};
 
@@ -45,6 +46,9 @@ const INPUTS_PER_MAPPER: u64 = 500;
 const COUNTERS_MAX: usize = 32;
 const COUNTER_NAME_BYTES_MAX: usize = 64;
 const LINE_BYTES_MAX: usize = 1024;
+/// A plugin names 64 attributes at most, each with 64 bytes at most.
+const NAMES_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 64;
 /// Reasons of refusals are cut to this many bytes.
 const REASON_BYTES_MAX: usize = 2048;
 
@@ -111,6 +115,7 @@ impl Values {
         match scene.act {
             Act::Image => self.image(scene, image),
             Act::InitImage => self.init_image(scene, image),
+            Act::NamesImage => self.names_image(scene, image),
             Act::Trick { at, value } => self.trick(scene, at, value),
             Act::Text(number) => {
                 let event = scene.event(guest::OP_TEXT | number << 8, None);
@@ -125,16 +130,7 @@ impl Values {
             }
             Act::Record => {
                 let event = scene.event(guest::OP_RECORD, None);
-                let attributes = event.attributes(NODE, INSTANCE);
-                let message = OutboundMessage {
-                    tag: Some(nth_text(&event, 1)),
-                    keys: vec![nth_text(&event, 4)],
-                    properties: attributes
-                        .into_iter()
-                        .map(|(name, value)| (name.to_owned(), value.into_owned()))
-                        .collect(),
-                    ..numbers(&event)
-                };
+                let message = record(&event, |_| true);
                 let expected = judge(Mapping::Deliver(vec![message]));
                 self.call(scene, &event, &Expected::Exactly(expected))
             }
@@ -207,6 +203,54 @@ impl Values {
             Err(PrepareMapperError::CanaryFailed { detail }) => detail,
             Err(_) => "init refuses".to_owned(),
         })
+    }
+
+    fn names_image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+        let mut memory = Memory::new(image, scene.encoding);
+        let (calls, called) = memory.calls();
+        let answer = called.and_then(|()| memory.names_answer());
+        drop(lines::take());
+        let prepared = self.prepare(scene, format!("S{}", text::hex(image)))?;
+        check_lines(&calls)?;
+        let names = match answer {
+            Ok(None) => None,
+            Ok(Some(names)) if are_few(&names) => Some(names),
+            Ok(Some(_)) | Err(_) => {
+                return match prepared {
+                    Err(PrepareMapperError::CanaryFailed { detail })
+                        if detail.starts_with("in init: ") =>
+                    {
+                        Ok(detail)
+                    }
+                    other => Err(format!("names that are none give {other:?}")),
+                };
+            }
+        };
+        let mapper = prepared.map_err(|error| format!("names that are good give {error:?}"))?;
+        let started = gauge::measure("a start", CALL, || MapperInstance::new(&mapper))?;
+        let mut instance = match started {
+            Ok(instance) => instance,
+            Err(fault) if is_load(&fault) => return Ok(STARVED.to_owned()),
+            Err(fault) => return Err(format!("what passed its canary does not start: {fault}")),
+        };
+        drop(lines::take());
+        let event = scene.event(guest::OP_RECORD, None);
+        let message = record(&event, |name| {
+            names
+                .as_ref()
+                .is_none_or(|names| names.iter().any(|it| it == name))
+        });
+        let expected = judge(Mapping::Deliver(vec![message]));
+        let got = gauge::measure("a call", CALL, || instance.map(&event))?;
+        if got.as_ref().is_err_and(is_load) {
+            return Ok(STARVED.to_owned());
+        }
+        compare(&Expected::Exactly(expected), &got)?;
+        Ok(format!(
+            "{:?} names {}",
+            scene.encoding,
+            names.map_or(11, |names| names.len())
+        ))
     }
 
     fn trick(&mut self, scene: &Scene, at: u32, value: u32) -> Result<String, String> {
@@ -326,9 +370,9 @@ impl Target for Values {
         let seed = random.next();
         let scene = Scene::of(seed);
         let image = match scene.act {
-            Act::Image | Act::InitImage => {
-                image::draw(scene.encoding, scene.act == Act::InitImage, random)
-            }
+            Act::Image => image::draw(scene.encoding, Export::MapEvent, random),
+            Act::InitImage => image::draw(scene.encoding, Export::Init, random),
+            Act::NamesImage => image::draw(scene.encoding, Export::Names, random),
             _ => Vec::new(),
         };
         [&seed.to_le_bytes()[..], &image].concat()
@@ -548,6 +592,26 @@ fn nth_text(event: &StatusEvent, number: u64) -> String {
                 value.to_string()
             }
         }
+    }
+}
+
+/// Whether a plugin may name so many attributes of such lengths.
+fn are_few(names: &[String]) -> bool {
+    names.len() <= NAMES_MAX && names.iter().all(|name| name.len() <= NAME_BYTES_MAX)
+}
+
+/// The message that holds the event, with the attributes that are `read`.
+fn record(event: &StatusEvent, read: impl Fn(&str) -> bool) -> OutboundMessage {
+    let attributes = event.attributes(NODE, INSTANCE);
+    OutboundMessage {
+        tag: Some(nth_text(event, 1)),
+        keys: vec![nth_text(event, 4)],
+        properties: attributes
+            .into_iter()
+            .filter(|(name, _)| read(name))
+            .map(|(name, value)| (name.to_owned(), value.into_owned()))
+            .collect(),
+        ..numbers(event)
     }
 }
 

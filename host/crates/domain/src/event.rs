@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ChannelFacts, CloseReason};
+use crate::{AttributeName, ChannelFacts, CloseReason};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,29 +108,49 @@ impl StatusEvent {
         node: &'a str,
         instance: &'a str,
     ) -> Vec<(&'static str, Cow<'a, str>)> {
-        let channel = &self.channel;
-        let flag = |value: bool| Cow::Borrowed(if value { "true" } else { "false" });
-        let mut all = Vec::with_capacity(10);
-        if let Some(reason) = self.reason {
-            all.push(("reason", Cow::Borrowed(reason.as_str())));
-        }
-        all.push(("protocol", Cow::Borrowed(channel.protocol.as_str())));
-        all.push(("listener", Cow::Borrowed(channel.listener)));
-        if let Some(username) = &channel.username {
-            all.push(("username", Cow::Borrowed(username.as_ref())));
-        }
-        all.push((
-            "keepAlive",
-            Cow::Owned(channel.keep_alive_seconds.to_string()),
-        ));
-        all.push(("cleanStart", flag(channel.clean_start)));
-        all.push(("sessionPresent", flag(channel.session_present)));
-        all.push(("connectedAt", Cow::Owned(self.connected_at_ms.to_string())));
-        all.push(("node", Cow::Borrowed(node)));
-        all.push(("instance", Cow::Borrowed(instance)));
-        if let Some(synthetic) = self.synthetic {
-            all.push(("synthetic", Cow::Borrowed(synthetic.as_str())));
-        }
+        self.attributes_of(&AttributeName::ALL, node, instance)
+    }
+
+    /// Those of [`StatusEvent::attributes`] that are called so.
+    #[must_use]
+    pub fn attributes_of<'a>(
+        &'a self,
+        names: &[AttributeName],
+        node: &'a str,
+        instance: &'a str,
+    ) -> Vec<(&'static str, Cow<'a, str>)> {
+        let mut all = Vec::with_capacity(names.len());
+        all.extend(names.iter().filter_map(|name| {
+            let value = self.attribute(*name, node, instance)?;
+            Some((name.as_str(), value))
+        }));
         all
+    }
+
+    fn attribute<'a>(
+        &'a self,
+        name: AttributeName,
+        node: &'a str,
+        instance: &'a str,
+    ) -> Option<Cow<'a, str>> {
+        let channel = &self.channel;
+        let flag = |value: bool| if value { "true" } else { "false" };
+        Some(Cow::Borrowed(match name {
+            AttributeName::Reason => self.reason?.as_str(),
+            AttributeName::Protocol => channel.protocol.as_str(),
+            AttributeName::Listener => channel.listener,
+            AttributeName::Username => channel.username.as_deref()?,
+            AttributeName::KeepAlive => {
+                return Some(Cow::Owned(channel.keep_alive_seconds.to_string()));
+            }
+            AttributeName::CleanStart => flag(channel.clean_start),
+            AttributeName::SessionPresent => flag(channel.session_present),
+            AttributeName::ConnectedAt => {
+                return Some(Cow::Owned(self.connected_at_ms.to_string()));
+            }
+            AttributeName::Node => node,
+            AttributeName::Instance => instance,
+            AttributeName::Synthetic => self.synthetic?.as_str(),
+        }))
     }
 }

@@ -6,6 +6,7 @@
 #![warn(missing_docs, missing_debug_implementations)]
 
 mod actor;
+mod attribute;
 mod authenticator;
 mod channel;
 mod clock;
@@ -20,6 +21,7 @@ mod slot;
 mod status_sink;
 
 pub use actor::Actor;
+pub use attribute::AttributeName;
 pub use authenticator::{
     AuthenticationMethod, Authenticator, ConnectAttempt, ListenerFacts, Principal,
     RefuseAccessError,

@@ -17,7 +17,7 @@ use std::hint::black_box;
 use apsaramq_status::ApsaramqStatus;
 use criterion::Criterion;
 use domain::MappingLimits;
-use parts::{component, config, event, native, sdk_event};
+use parts::{component, config, event, native, read_by, sdk_event};
 use plugin_runtime::{MapperInstance, MapperSpec, PluginRuntime};
 use rulemill_sdk::StatusRule;
 use tokio::time::Instant;
@@ -36,13 +36,16 @@ fn main() {
     let mut instance = MapperInstance::new(&mapper).unwrap();
     let rule = ApsaramqStatus::init("{}").unwrap();
     let event = event();
-    let built = sdk_event(&event);
+    let attributes = read_by(&rule);
+    let built = sdk_event(&attributes, &event);
 
     let mut group = criterion.benchmark_group("map");
     group.bench_function("wasm", |b| {
         b.iter(|| instance.map(black_box(&event)).unwrap());
     });
-    group.bench_function("native", |b| b.iter(|| native(&rule, black_box(&event))));
+    group.bench_function("native", |b| {
+        b.iter(|| native(&rule, &attributes, black_box(&event)))
+    });
     group.bench_function("plugin_alone", |b| {
         b.iter(|| rule.map_event(black_box(&built)).unwrap());
     });
@@ -52,7 +55,7 @@ fn main() {
     group.finish();
 
     let wasm = best_ns(|| drop(black_box(instance.map(black_box(&event)))));
-    let native = best_ns(|| drop(black_box(native(&rule, black_box(&event)))));
+    let native = best_ns(|| drop(black_box(native(&rule, &attributes, black_box(&event)))));
     let alone = best_ns(|| drop(black_box(rule.map_event(black_box(&built)))));
     println!("wasm {wasm:.0} ns, native {native:.0} ns, plugin alone {alone:.0} ns");
     println!(

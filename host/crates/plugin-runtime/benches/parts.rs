@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use apsaramq_status::ApsaramqStatus;
 use domain::{
-    ChannelFacts, ChannelId, ClientId, CloseReason, EventId, EventType, MqttVersion,
+    AttributeName, ChannelFacts, ChannelId, ClientId, CloseReason, EventId, EventType, MqttVersion,
     OutboundMessage, Sequence, StatusEvent,
 };
 use plugin_runtime::RuntimeConfig;
@@ -84,8 +84,19 @@ pub(crate) fn event() -> StatusEvent {
     }
 }
 
+/// The attributes that `rule` reads.
+pub(crate) fn read_by(rule: &ApsaramqStatus) -> Vec<AttributeName> {
+    let names = rule.attributes().unwrap();
+    let is_read = |attribute: &AttributeName| names.contains(&attribute.as_str());
+    AttributeName::ALL.into_iter().filter(is_read).collect()
+}
+
 /// What the sandbox does, without a sandbox.
-pub(crate) fn native(rule: &ApsaramqStatus, event: &StatusEvent) -> Vec<OutboundMessage> {
+pub(crate) fn native(
+    rule: &ApsaramqStatus,
+    attributes: &[AttributeName],
+    event: &StatusEvent,
+) -> Vec<OutboundMessage> {
     let checked = |message: rulemill_sdk::Message| {
         let message = OutboundMessage {
             tag: message.tag,
@@ -96,14 +107,14 @@ pub(crate) fn native(rule: &ApsaramqStatus, event: &StatusEvent) -> Vec<Outbound
         message.check().unwrap();
         message
     };
-    let messages = rule.map_event(&sdk_event(event)).unwrap();
+    let messages = rule.map_event(&sdk_event(attributes, event)).unwrap();
     messages.into_iter().map(checked).collect()
 }
 
 /// The event as a native plugin would get it.
-pub(crate) fn sdk_event(event: &StatusEvent) -> rulemill_sdk::Event {
+pub(crate) fn sdk_event(attributes: &[AttributeName], event: &StatusEvent) -> rulemill_sdk::Event {
     let channel = &event.channel;
-    let attributes = event.attributes("rulemill-1", "mqtt-local");
+    let attributes = event.attributes_of(attributes, "rulemill-1", "mqtt-local");
     rulemill_sdk::Event {
         event_type: rulemill_sdk::EventType::Tcpclean,
         client_id: channel.client_id.as_str().to_owned(),

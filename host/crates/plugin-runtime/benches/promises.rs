@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use apsaramq_status::ApsaramqStatus;
 use domain::{MappingLimits, StatusEvent};
-use parts::{component, config, event, native};
+use parts::{component, config, event, native, read_by};
 use plugin_runtime::{
     CodeCacheConfig, CodeConfig, CompiledPlugin, Mapper, MapperInstance, MapperSpec, PluginRuntime,
 };
@@ -65,12 +65,13 @@ fn calls(mapper: &Arc<Mapper>, template: &Arc<Mapper>, event: &StatusEvent) {
     let mut unpaused = MapperInstance::new(mapper).unwrap();
     let mut rendering = MapperInstance::new(template).unwrap();
     let rule = ApsaramqStatus::init("{}").unwrap();
+    let attributes = read_by(&rule);
     let map =
         |instance: &mut MapperInstance| drop(black_box(instance.map(black_box(event)).unwrap()));
     let [warm, native, slice, rendered, fresh] = Spread::by_turns([
         Measured::new(CALLS / ROUNDS, || map(&mut instance)),
         Measured::new(CALLS / ROUNDS, || {
-            drop(black_box(native(&rule, black_box(event))));
+            drop(black_box(native(&rule, &attributes, black_box(event))));
         }),
         Measured::new(2, || (0..SLICE).for_each(|_| map(&mut unpaused))),
         Measured::new(CALLS / 4 / ROUNDS, || map(&mut rendering)),

@@ -2,6 +2,14 @@
 
 wasmtime::component::bindgen!({
     path: "../../../wit",
-    world: "status-rule",
+    world: "rulemill:rule/status-rule",
     ownership: Borrowing { duplicate_if_necessary: true },
 });
+
+/// What a plugin may export beside it.
+pub(crate) mod optional {
+    wasmtime::component::bindgen!({
+        path: "../../../wit",
+        world: "rulemill:attributes/selects",
+    });
+}

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use domain::PluginDigest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance};
+use wasmtime::component::Component;
 
-use crate::bindings::exports::rulemill::rule::{lifecycle, status_mapper};
-use crate::bindings::{StatusRule, StatusRulePre};
 use crate::budget::MemoryRefused;
 use crate::cases;
 use crate::compiler::{CompileCodeError, Compiler};
 use crate::config::MEMORY_BYTES_MAX;
 use crate::engine::Core;
+use crate::exports::PluginExports;
 use crate::guest_channel::GuestChannel;
 use crate::inspect::{self, InspectPluginError};
 use crate::mapper::CompiledPlugin;
@@ -86,35 +85,29 @@ pub(crate) fn compile(core: &Core, bytes: &[u8]) -> Result<CompiledPlugin, Compi
         missing: plain(&format!("{error:#}"), DETAIL_BYTES_MAX),
     };
     let linked = core.linker.instantiate_pre(&component).map_err(differs)?;
-    let pre = StatusRulePre::new(linked).map_err(differs)?;
+    let exports = PluginExports::find(linked, &facts.exports).map_err(differs)?;
     let Ok(mut store) = trial_store(core, facts.overhead_bytes) else {
         // The canary says so, too.
-        return Ok(CompiledPlugin { facts, pre, cases });
+        return Ok(CompiledPlugin {
+            facts,
+            exports,
+            cases,
+        });
     };
     let _ticking = core.ticker.begin();
     sandbox::begin_call(&mut store, core.config.init_deadline, 0);
     // The types of exported functions are compared with an instance only. If it does not even
     // start, the canary says why, with the rule's own limits.
-    if let Ok(instance) = pre.instance_pre().instantiate(&mut store) {
-        compare_types(&pre, &mut store, &instance).map_err(differs)?;
+    if let Ok(instance) = exports.instantiate(&mut store) {
+        exports
+            .compare_types(&mut store, &instance)
+            .map_err(differs)?;
     }
-    Ok(CompiledPlugin { facts, pre, cases })
-}
-
-/// Names the function whose type is not the contract's, which the whole's own comparison does not.
-fn compare_types(
-    pre: &StatusRulePre<HostState>,
-    store: &mut Store<HostState>,
-    instance: &Instance,
-) -> wasmtime::Result<()> {
-    let pre = pre.instance_pre();
-    lifecycle::GuestIndices::new(pre)?
-        .load(&mut *store, instance)
-        .map_err(|error| error.context("init has another type"))?;
-    status_mapper::GuestIndices::new(pre)?
-        .load(&mut *store, instance)
-        .map_err(|error| error.context("map-event has another type"))?;
-    StatusRule::new(store, instance).map(drop)
+    Ok(CompiledPlugin {
+        facts,
+        exports,
+        cases,
+    })
 }
 
 /// The machine code of `bytes`: from the cache, or from the compiler and then into the cache.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-use domain::{EventType, Mapping, OutboundMessage, RejectEvent, StatusEvent};
+use domain::{AttributeName, EventType, Mapping, OutboundMessage, RejectEvent, StatusEvent};
 
 use crate::bindings::exports::rulemill::rule::status_mapper::{Event, MapError, Message};
 use crate::bindings::rulemill::rule::status;
@@ -27,7 +27,12 @@ pub(crate) struct EventTexts<'a> {
 }
 
 impl<'a> EventTexts<'a> {
-    pub(crate) fn of(event: &'a StatusEvent, config: &'a RuntimeConfig) -> Self {
+    /// Those of `event` with these attributes.
+    pub(crate) fn of(
+        event: &'a StatusEvent,
+        attributes: &[AttributeName],
+        config: &'a RuntimeConfig,
+    ) -> Self {
         let mut client_ip = String::with_capacity(ADDRESS_BYTES_MAX);
         // Writing to a string does not fail.
         let _: fmt::Result = write!(client_ip, "{}", event.channel.client_address);
@@ -36,7 +41,7 @@ impl<'a> EventTexts<'a> {
             event_id: event.event_id.to_string(),
             channel_id: event.channel.channel_id.to_string(),
             client_ip,
-            attributes: event.attributes(&config.node, &config.instance),
+            attributes: event.attributes_of(attributes, &config.node, &config.instance),
         }
     }
 

@@ -82,22 +82,19 @@ pub fn measure_fuel(
     };
     store.set_fuel(FUEL).map_err(engine)?;
     sandbox::begin_call(&mut store, core.config.init_deadline, 0);
-    let started = plugin.pre.instantiate(&mut store).and_then(|rule| {
-        let answer = rule.rulemill_rule_lifecycle().call_init(&mut store, init)?;
-        Ok((rule, answer))
-    });
-    let rule = match started {
-        Ok((rule, Ok(()))) => rule,
-        Ok((_, Err(detail))) => return Err(MapperFault::Init { detail }.into()),
+    let started = match plugin.exports.start(&mut store, init) {
+        Ok(Ok(started)) => started,
+        Ok(Err(detail)) => return Err(MapperFault::Init { detail }.into()),
         Err(error) => return Err(fault::classify(&error, store.data(), CallPhase::Init).into()),
     };
     let after_start = store.get_fuel().map_err(engine)?;
-    let texts = EventTexts::of(event, &core.config);
+    let texts = EventTexts::of(event, &started.attributes, &core.config);
     let attributes = texts.attributes();
     let mut left = [after_start; 2];
     for left in &mut left {
         sandbox::begin_call(&mut store, core.config.call_deadline, event.time_ms);
-        let answer = rule
+        let answer = started
+            .rule
             .rulemill_rule_status_mapper()
             .call_map_event(&mut store, texts.record(&attributes));
         if let Err(error) = answer {

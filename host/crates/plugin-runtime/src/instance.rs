@@ -7,11 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Mapping, StatusEvent};
+use domain::{AttributeName, Mapping, StatusEvent};
 use wasmtime::Store;
 
-use crate::bindings::StatusRule;
 use crate::convert::{self, EventTexts};
+use crate::exports::StartedPlugin;
 use crate::fault::{self, CallPhase, MapperFault, fingerprint};
 use crate::mapper::Mapper;
 use crate::plain_text::shortened;
@@ -56,6 +56,12 @@ impl MapperInstance {
         self.instance.map(&self.mapper, event)
     }
 
+    /// The attributes that its events have: all, or those that the plugin says it reads.
+    #[must_use]
+    pub fn attributes(&self) -> &[AttributeName] {
+        &self.instance.plugin.attributes
+    }
+
     /// Linear memory of the instance, bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
@@ -80,7 +86,7 @@ impl fmt::Debug for MapperInstance {
 /// A warm instance as the mapper threads keep it.
 pub(crate) struct Instance {
     store: Store<HostState>,
-    rule: StatusRule,
+    plugin: StartedPlugin,
     calls: u64,
     /// Memory after `init`: what it cannot do without.
     settled_bytes: u64,
@@ -124,23 +130,17 @@ impl Instance {
             })
         })?;
         sandbox::begin_call(&mut store, core.config.init_deadline, 0);
-        let started = mapper.plugin.pre.instantiate(&mut store).and_then(|rule| {
-            let answer = rule
-                .rulemill_rule_lifecycle()
-                .call_init(&mut store, &mapper.config)?;
-            Ok((rule, answer))
-        });
-        match started {
-            Ok((rule, Ok(()))) => {
+        match mapper.plugin.exports.start(&mut store, &mapper.config) {
+            Ok(Ok(plugin)) => {
                 let settled_bytes = store.data().memory.held();
                 Ok(Self {
                     store,
-                    rule,
+                    plugin,
                     calls: 0,
                     settled_bytes,
                 })
             }
-            Ok((_, Err(reason))) => Err(StartInstanceError::Refused(shortened(
+            Ok(Err(reason)) => Err(StartInstanceError::Refused(shortened(
                 reason,
                 REASON_BYTES_MAX,
             ))),
@@ -158,11 +158,12 @@ impl Instance {
         event: &StatusEvent,
     ) -> Result<Mapping, MapperFault> {
         let config = &mapper.core.config;
-        let texts = EventTexts::of(event, config);
+        let texts = EventTexts::of(event, &self.plugin.attributes, config);
         let attributes = texts.attributes();
         self.calls += 1;
         sandbox::begin_call(&mut self.store, mapper.limits.call_deadline, event.time_ms);
         let answer = self
+            .plugin
             .rule
             .rulemill_rule_status_mapper()
             .call_map_event(&mut self.store, texts.record(&attributes));

@@ -17,6 +17,7 @@ mod config;
 mod convert;
 mod deadline;
 mod engine;
+mod exports;
 mod fault;
 mod fuel;
 mod guest_channel;

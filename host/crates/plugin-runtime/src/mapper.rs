@@ -11,14 +11,13 @@ use std::time::Duration;
 use domain::{MappingLimits, PluginDigest, StatusEvent};
 use tokio::sync::Semaphore;
 
-use crate::bindings::StatusRulePre;
 use crate::cases::Case;
 use crate::config::{CALL_DEADLINE_MAX, MEMORY_BYTES_MAX, RuntimeConfig};
 use crate::engine::Core;
+use crate::exports::PluginExports;
 use crate::guest_channel::GuestChannel;
 use crate::inspect::PluginFacts;
 use crate::runtime::PrepareMapperError;
-use crate::sandbox::HostState;
 use crate::scheduler::Scheduler;
 
 /// Jobs of one mapper that wait or run; more callers wait.
@@ -27,7 +26,7 @@ const JOBS_MAX: usize = 64;
 /// A plugin that is ready to be instantiated.
 pub struct CompiledPlugin {
     pub(crate) facts: PluginFacts,
-    pub(crate) pre: StatusRulePre<HostState>,
+    pub(crate) exports: PluginExports,
     /// Its own test cases.
     pub(crate) cases: Vec<Case>,
 }

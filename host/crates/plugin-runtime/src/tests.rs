@@ -8,4 +8,5 @@ mod inspecting;
 mod mapping;
 mod preparing;
 mod sdk_limits;
+mod selecting;
 mod sharing;

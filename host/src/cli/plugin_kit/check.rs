@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use domain::MappingLimits;
-use plugin_runtime::{CompiledPlugin, MapperSpec, PluginRuntime, PrepareMapperError};
+use domain::{AttributeName, MappingLimits};
+use plugin_runtime::{
+    CompiledPlugin, MapperInstance, MapperSpec, PluginRuntime, PrepareMapperError,
+};
 use serde_json::json;
 
 use super::engine;
@@ -31,10 +33,10 @@ pub(super) fn run(
     let plugin = engine::compile(&runtime, &bytes)?;
     let compiled_in = started.elapsed();
     // As a host does; a configuration that `init` wants more of is the rule's business, a fault is not.
-    let config_refused = tried(&runtime, &plugin, NO_CONFIG)?;
+    let first = tried(&runtime, &plugin, NO_CONFIG)?;
     let config = first_config(&plugin);
-    let config_refused = if config == NO_CONFIG {
-        config_refused
+    let tried = if config == NO_CONFIG {
+        first
     } else {
         tried(&runtime, &plugin, &config)?
     };
@@ -42,34 +44,47 @@ pub(super) fn run(
         let remedy = "correct the plugin or the case, see `rulemill plugin test`";
         Failure::new(Exit::Failed, format!("{error}; {remedy}"))
     })?;
-    if let Some(reason) = config_refused {
-        talk(format_args!(
-            "init refuses the configuration {config} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
-        ));
-    }
-    show(connection, &plugin, memory, compiled_in)
+    let attributes = match tried {
+        Ok(attributes) => Some(attributes),
+        Err(reason) => {
+            talk(format_args!(
+                "init refuses the configuration {config} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
+            ));
+            None
+        }
+    };
+    let found = Found {
+        plugin: &plugin,
+        attributes,
+        memory,
+        compiled_in,
+    };
+    show(connection, &found)
 }
 
-/// Tries the made-up events with `config`; says why `init` refuses that, if it does.
+/// Tries the made-up events with `config`. The attributes that the plugin reads then; or why `init` refuses it.
 fn tried(
     runtime: &PluginRuntime,
     plugin: &Arc<CompiledPlugin>,
     config: &str,
-) -> Result<Option<String>, Failure> {
+) -> Result<Result<Vec<AttributeName>, String>, Failure> {
     let spec = MapperSpec {
         config: config.to_owned(),
         limits: MappingLimits::default(),
         samples: Vec::new(),
     };
-    match runtime.prepare(plugin, spec) {
-        Ok(_) => Ok(None),
-        Err(PrepareMapperError::ConfigRefused { reason }) => Ok(Some(reason)),
-        Err(error) => {
-            let error = domain::ErrorChain(&error);
-            let message = format!("with the configuration {config}: {error}");
-            Err(Failure::new(Exit::Failed, message))
-        }
-    }
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let error = domain::ErrorChain(error);
+        let message = format!("with the configuration {config}: {error}");
+        Failure::new(Exit::Failed, message)
+    };
+    let mapper = match runtime.prepare(plugin, spec) {
+        Ok(mapper) => mapper,
+        Err(PrepareMapperError::ConfigRefused { reason }) => return Ok(Err(reason)),
+        Err(error) => return Err(failed(&error)),
+    };
+    let instance = MapperInstance::new(&mapper).map_err(|fault| failed(&fault))?;
+    Ok(Ok(instance.attributes().to_vec()))
 }
 
 /// The configuration of the first case that has one and does not expect it to be refused.
@@ -102,12 +117,40 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn show(
-    connection: &Connection,
-    plugin: &CompiledPlugin,
+/// What a component is.
+struct Found<'a> {
+    plugin: &'a CompiledPlugin,
+    /// None when no configuration is known that it takes.
+    attributes: Option<Vec<AttributeName>>,
     memory: u64,
     compiled_in: std::time::Duration,
-) -> Result<(), Failure> {
+}
+
+impl Found<'_> {
+    fn attributes(&self) -> Option<Vec<&'static str>> {
+        let attributes = self.attributes.as_ref()?;
+        Some(attributes.iter().map(|name| name.as_str()).collect())
+    }
+
+    fn reads(&self) -> String {
+        match self.attributes() {
+            None => "unknown without a configuration".to_owned(),
+            Some(names) if names.len() == AttributeName::ALL.len() => {
+                "all attributes of an event".to_owned()
+            }
+            Some(names) if names.is_empty() => "no attribute of an event".to_owned(),
+            Some(names) => format!("of an event's attributes {}", names.join(", ")),
+        }
+    }
+}
+
+fn show(connection: &Connection, found: &Found<'_>) -> Result<(), Failure> {
+    let Found {
+        plugin,
+        memory,
+        compiled_in,
+        ..
+    } = found;
     let facts = plugin.facts();
     if connection.is_json() {
         return print_json(&json!({
@@ -116,6 +159,7 @@ fn show(
             "contract": contract(&facts.exports),
             "exports": facts.exports,
             "imports": facts.imports,
+            "attributes": found.attributes(),
             "cases": plugin.cases().len(),
             "compileMs": u64::try_from(compiled_in.as_millis()).unwrap_or(u64::MAX),
         }));
@@ -134,6 +178,7 @@ fn show(
         ("compiles in", format!("{} ms", compiled_in.as_millis())),
         ("exports", listed(&facts.exports)),
         ("imports", listed(&facts.imports)),
+        ("reads", found.reads()),
         ("own cases", format!("{}, all hold", plugin.cases().len())),
         (
             "may use",

@@ -14,6 +14,7 @@ pub(super) fn text(random: &mut Random) -> String {
         plugin: &plugin,
         encoding: *random.pick(&Encoding::ALL),
         imports: if random.in_hundred(50) { WASI } else { "" },
+        has_selection: false,
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) fn all(plugins: &Path) -> Result<Vec<Vec<u8>>> {
               (result i32) (i32.const 0))"#,
         encoding: Encoding::Utf8,
         imports: WASI,
+        has_selection: false,
     };
     let small = assemble(&component(&code))?;
     for cases in CASES {

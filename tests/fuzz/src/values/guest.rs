@@ -3,7 +3,8 @@
 //! What it does is said by the lowest byte of the event's sequence number: 0 takes the user name as
 //! the memory's image in hexadecimal, 1 rejects with one of the event's texts, 2 puts type, time and
 //! sequence number into a body, 3 puts texts and attributes into a message. `init` refuses with its
-//! configuration if that starts with `E`, and takes the rest as an image if it starts with `X`.
+//! configuration if that starts with `E`, and takes the rest as an image if it starts with `X` or `S`;
+//! with `S` the image's result is not that of `init` but the names of the attributes that are read.
 
 use crate::contract::{self, Code, Encoding, MAP_EVENT_PARAMS};
 
@@ -46,6 +47,7 @@ pub(crate) fn text(encoding: Encoding) -> String {
         plugin: &plugin,
         encoding,
         imports: "",
+        has_selection: true,
     })
 }
 
@@ -109,12 +111,19 @@ const PLUGIN: &str = r#"
         (local.set $calls (i32.sub (local.get $calls) (i32.const 1)))
         (br $call)))
       (i32.load (i32.const 0)))
+    ;; Zeros: none.
+    (global $names (mut i32) (i32.const 61480))
+    (func (export "names") (result i32) (global.get $names))
     (func (export "init") (param $text i32) (param $len i32) (result i32)
       (global.set $heap (i32.const 65536))
       (i32.store (i32.const 61440) (i32.const 0))
       (if (i32.eqz (local.get $len)) (then (return (i32.const 61440))))
       (if (i32.eq (i32.load8_u (local.get $text)) (i32.const 88)) (then (return (call $image
         (i32.add (local.get $text) (i32.const STRIDE)) (i32.sub (local.get $len) (i32.const 1))))))
+      (if (i32.eq (i32.load8_u (local.get $text)) (i32.const 83)) (then
+        (global.set $names (call $image
+          (i32.add (local.get $text) (i32.const STRIDE)) (i32.sub (local.get $len) (i32.const 1))))
+        (return (i32.const 61440))))
       (if (i32.eq (i32.load8_u (local.get $text)) (i32.const 69)) (then
         (i32.store (i32.const 61440) (i32.const 1))
         (i32.store (i32.const 61444) (local.get $text))

@@ -1,5 +1,7 @@
 //! Memory images of a guest: a valid result mostly, then bent at its pointers, lengths and cases.
 
+use domain::AttributeName;
+
 use super::guest::{CALL, CALL_BYTES, CALLS, FREE, IMAGE_BYTES_MAX, MEMORY_BYTES, TRICK_AT};
 use super::text;
 use crate::contract::Encoding;
@@ -16,8 +18,16 @@ struct Builder<'a> {
     random: &'a mut Random,
 }
 
-/// An image whose result is that of `init` or of `map-event`.
-pub(super) fn draw(encoding: Encoding, is_init: bool, random: &mut Random) -> Vec<u8> {
+/// Whose result an image has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Export {
+    Init,
+    Names,
+    MapEvent,
+}
+
+/// An image whose result is that of `export`.
+pub(super) fn draw(encoding: Encoding, export: Export, random: &mut Random) -> Vec<u8> {
     let mut builder = Builder {
         bytes: vec![0; FREE],
         encoding,
@@ -27,10 +37,10 @@ pub(super) fn draw(encoding: Encoding, is_init: bool, random: &mut Random) -> Ve
     builder.calls();
     let result = builder.room(16, 4);
     builder.word(0, result);
-    if is_init {
-        builder.init_answer(result);
-    } else {
-        builder.map_answer(result);
+    match export {
+        Export::Init => builder.init_answer(result),
+        Export::Names => builder.names_answer(result),
+        Export::MapEvent => builder.map_answer(result),
     }
     let Builder {
         mut bytes, places, ..
@@ -87,6 +97,27 @@ impl Builder<'_> {
         if self.random.in_hundred(50) {
             self.case(at, 1);
             self.any_string(at + 4, 3000);
+        }
+    }
+
+    fn names_answer(&mut self, at: usize) {
+        if self.random.in_hundred(10) {
+            return;
+        }
+        self.case(at, 1);
+        let count = match self.random.below(10) {
+            0 => self.random.between(63, 66),
+            1 => self.random.skewed(1000),
+            _ => self.random.below(5),
+        };
+        let names = self.list(at + 4, count, 8);
+        for number in 0..count {
+            if self.random.in_hundred(80) {
+                let name = *self.random.pick(&AttributeName::ALL);
+                self.string(names + number * 8, name.as_str());
+            } else {
+                self.any_string(names + number * 8, 70);
+            }
         }
     }
 

@@ -86,6 +86,22 @@ impl<'a> Memory<'a> {
         }
     }
 
+    /// `option<list<string>>` of `names`.
+    pub(super) fn names_answer(&mut self) -> Lift<Option<Vec<String>>> {
+        let at = self.result(12)?;
+        match self.byte(at) {
+            0 => Ok(None),
+            1 => {
+                let names = self.list(at + 4, 8, 4, STRING_BYTES)?;
+                names
+                    .map(|at| self.string(at))
+                    .collect::<Lift<_>>()
+                    .map(Some)
+            }
+            _ => Err(Stop::Invalid),
+        }
+    }
+
     /// `result<list<message>, map-error>` of `map-event`.
     pub(super) fn map_answer(&mut self) -> Lift<Mapping> {
         let at = self.result(16)?;

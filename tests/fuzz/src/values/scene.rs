@@ -25,6 +25,8 @@ pub(super) enum Act {
     Image,
     /// `init` returns from the image.
     InitImage,
+    /// The names of the attributes are those in the image.
+    NamesImage,
     /// An allocation of the guest is answered with this address.
     Trick {
         at: u32,
@@ -55,7 +57,8 @@ impl Scene {
         let is_threaded = random.in_hundred(12);
         let act = match random.below(100) {
             0..60 => Act::Image,
-            60..70 => Act::InitImage,
+            60..65 => Act::InitImage,
+            65..70 => Act::NamesImage,
             70..75 => Act::Trick {
                 at: u32::try_from(random.between(1, 5)).unwrap_or(1),
                 value: trick(&mut random),

@@ -11,7 +11,7 @@ use super::fixture::{config, runtime, spec};
 use crate::{Case, MapperSpec, RuntimeConfig};
 
 /// What was frozen: never built again, never replaced.
-const FROZEN: [(&str, &str); 2] = [
+const FROZEN: [(&str, &str); 3] = [
     (
         "1.0.0/bare.wasm",
         "sha256:eaee00dc6c2a369cacf37622fe30368397a649419e4fc114cc8962eccc94044f",
@@ -19,6 +19,10 @@ const FROZEN: [(&str, &str); 2] = [
     (
         "1.0.0/rust.wasm",
         "sha256:c56711d01f9564a60159140a75ca30c68304c11c69e65e679f04ea49bf0c986c",
+    ),
+    (
+        "attributes-1.0.0/bare.wasm",
+        "sha256:9833f0d7cb1df60987f1cbc4e73dfb63ce0dc89d8a80418ef1890ae605b9c3e8",
     ),
 ];
 
@@ -127,19 +131,25 @@ fn items(texts: &[String]) -> BTreeMap<String, String> {
     all
 }
 
-#[test]
-fn the_contract_is_still_what_was_frozen() {
-    let mut present = Vec::new();
-    for file in fs::read_dir(workspace().join("wit")).unwrap() {
+/// The items of the package in `folder`, which is in `wit`.
+fn present(folder: &str) -> BTreeMap<String, String> {
+    let mut texts = Vec::new();
+    for file in fs::read_dir(workspace().join("wit").join(folder)).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "wit") {
-            present.push(fs::read_to_string(path).unwrap());
+            texts.push(fs::read_to_string(path).unwrap());
         }
     }
-    let present = items(&present);
-    let frozen = fs::read_to_string(contracts().join("1.0.0/contract.wit")).unwrap();
-    let frozen = items(&[frozen]);
-    assert_eq!(frozen.len(), 9);
-    // What grows in 1.x is more items, and another package line; none of these ever changes.
-    assert_eq!(present, frozen);
+    items(&texts)
+}
+
+#[test]
+fn the_contract_is_still_what_was_frozen() {
+    for (version, folder, count) in [("1.0.0", "", 9), ("attributes-1.0.0", "deps/attributes", 3)] {
+        let frozen = fs::read_to_string(contracts().join(version).join("contract.wit")).unwrap();
+        let frozen = items(&[frozen]);
+        assert_eq!(frozen.len(), count);
+        // What grows in 1.x is more items, and another package line; none of these ever changes.
+        assert_eq!(present(folder), frozen, "{version}");
+    }
 }
