@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::ResourceLimiter;
 
 use crate::fault::MemoryScope;
+use crate::pool;
 
 /// What an element of a table takes: a pointer.
 const TABLE_ELEMENT_BYTES: u64 = 8;
@@ -99,6 +100,16 @@ impl MemoryLimiter {
     /// Why the instance was stopped, if it was for its memory.
     pub(crate) fn refused(&self) -> Option<MemoryRefused> {
         self.refused
+    }
+
+    /// What is said when the engine has no place for one more memory or table, though the budget has.
+    pub(crate) fn no_place(&self) -> MemoryRefused {
+        let bytes_max = self.budget.bytes_max;
+        MemoryRefused {
+            bytes: bytes_max.saturating_add(pool::BYTES_PER_PLACE),
+            bytes_max,
+            scope: MemoryScope::Host,
+        }
     }
 
     /// Answers the engine: a refused growth stops the call.

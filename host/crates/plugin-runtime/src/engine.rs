@@ -1,7 +1,4 @@
 //! The one engine of the process and what goes with it.
-//!
-//! Instances are allocated on demand: they are kept warm, so a pool would save little and would
-//! reserve address space for the worst case.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,6 +11,7 @@ use crate::budget::MemoryBudget;
 use crate::code_cache::CodeCache;
 use crate::compiler::Compiler;
 use crate::config::{CodeConfig, RuntimeConfig};
+use crate::pool;
 use crate::runtime::StartRuntimeError;
 use crate::sandbox::{self, HostState};
 use crate::ticker::Ticker;
@@ -52,7 +50,8 @@ impl Core {
         config: RuntimeConfig,
         code: CodeConfig,
     ) -> Result<Self, StartRuntimeError> {
-        let engine = Engine::new(settings).map_err(|error| StartRuntimeError::engine(&error))?;
+        let engine = pool::engine(settings, config.memory_total_bytes_max)
+            .map_err(|error| StartRuntimeError::engine(&error))?;
         let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
         let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
         let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));

@@ -8,7 +8,7 @@ mod place;
 use std::fmt;
 
 use domain::CheckMessageError;
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::plain_text::plain;
 use crate::sandbox::HostState;
@@ -235,7 +235,10 @@ pub(crate) fn classify(
     state: &HostState,
     phase: CallPhase,
 ) -> MapperFault {
-    if let Some(refused) = state.memory.refused() {
+    // The engine says that it has no place; the limiter, that it may have no more.
+    let has_no_place = error.downcast_ref::<PoolConcurrencyLimitError>().is_some();
+    let no_place = has_no_place.then(|| state.memory.no_place());
+    if let Some(refused) = state.memory.refused().or(no_place) {
         let (bytes, bytes_max, scope) = (refused.bytes, refused.bytes_max, refused.scope);
         return MapperFault::Memory {
             bytes,

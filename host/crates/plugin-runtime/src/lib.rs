@@ -25,6 +25,7 @@ mod inspect;
 mod instance;
 mod mapper;
 mod plain_text;
+mod pool;
 mod room;
 mod runtime;
 mod sandbox;

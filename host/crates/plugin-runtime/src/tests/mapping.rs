@@ -3,7 +3,7 @@
 use domain::{CheckMessageError, Mapping, OutboundMessage, RejectEvent};
 
 use super::fixture::{PAGE, config, magic, mapper, plain, runtime};
-use crate::{MapperFault, MemoryScope, RuntimeConfig};
+use crate::{MapperFault, MapperInstance, MemoryScope, RuntimeConfig};
 
 type Verdict = Result<Mapping, MapperFault>;
 
@@ -187,6 +187,53 @@ async fn a_full_host_takes_the_memory_of_warm_instances() {
     for mapper in mappers.iter().chain([&third]) {
         assert_eq!(runtime.map(mapper, vec![plain()]).await, [delivered()]);
     }
+}
+
+/// Places for 32 instances, and memory for 64 of one page.
+fn few_places() -> RuntimeConfig {
+    RuntimeConfig {
+        memory_total_bytes_max: 64 * PAGE,
+        ..config()
+    }
+}
+
+#[tokio::test]
+async fn idle_instances_make_room_when_no_place_is_left() {
+    let runtime = runtime(few_places());
+    let mappers: Vec<_> = (0..40).map(|_| mapper(&runtime, "unreachable")).collect();
+    for mapper in mappers.iter().chain(&mappers) {
+        assert_eq!(runtime.map(mapper, vec![plain()]).await, [delivered()]);
+    }
+    let started = mappers
+        .iter()
+        .map(|mapper| mapper.usage().instances)
+        .sum::<u64>();
+    // Some had to make room, and nobody failed for it.
+    assert!(started > 40, "{started}");
+}
+
+#[tokio::test]
+async fn more_instances_than_places_lack_memory_of_the_host() {
+    let runtime = runtime(few_places());
+    let mapper = mapper(&runtime, "unreachable");
+    let mut instances = Vec::new();
+    let fault = loop {
+        match MapperInstance::new(&mapper) {
+            Ok(instance) => instances.push(instance),
+            Err(fault) => break fault,
+        }
+    };
+    assert_eq!(instances.len(), 32);
+    assert!(fault.may_be_load(), "{fault}");
+    assert!(
+        fault.to_string().contains("raise plugins.memory-total"),
+        "{fault}"
+    );
+    drop(instances.pop());
+    assert_eq!(
+        MapperInstance::new(&mapper).unwrap().map(&plain()),
+        delivered()
+    );
 }
 
 /// Another mapper's idle instance holds most of the host's memory when one that was called for `warmed` events grows.
