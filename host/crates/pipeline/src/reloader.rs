@@ -340,7 +340,8 @@ impl Reloader {
         }
     }
 
-    /// The earlier versions that may still take the rule's mapping.
+    /// The earlier versions that may still take the rule's mapping; for what drains with a version that the rule has
+    /// left, also the one that the rule has.
     fn candidates<'a>(
         &self,
         intent: &'a Intent,
@@ -360,9 +361,9 @@ impl Reloader {
         let versions = intent.plugins.get(&record.plugin);
         let stored = |digest: PluginDigest| versions?.iter().find(|it| it.digest == digest);
         let unusable = self.unusable.lock();
-        let ready = generations::ready(record).into_iter();
-        let ready = ready.filter(|it| it.digest != present.digest);
-        let records = ready.filter_map(|it| stored(it.digest));
+        let ways = std::iter::once(record.active).chain(generations::ready(record));
+        let others = ways.filter(|it| it.digest != present.digest);
+        let records = others.filter_map(|it| stored(it.digest));
         records
             .filter(|version| !unusable.contains(&MapperKey::new(Some(rule_id), version, mapping)))
             .collect()

@@ -168,6 +168,33 @@ async fn a_version_that_a_rule_names_is_not_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_drains_with_a_version_that_the_rule_went_back_from_has_the_rule_s_as_a_way_back() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    push(&host, component(BAD, 2)).await;
+    let draining = host.meta.write(|tx| {
+        let mut draining = record(1, tx.next_incarnation()?);
+        draining.mapping.plugin = plugin();
+        draining.mapping.version = VersionSelector::Number(2);
+        draining.is_retired = true;
+        tx.put_incarnation(&draining)?;
+        Ok::<_, store::WriteMetaError>(draining.id)
+    });
+    let draining = draining.unwrap();
+    host.reload().await.unwrap();
+    back(&host, &plugin(), None).await.unwrap();
+    let versions = |id| {
+        let active = host.rule_set.incarnation(id).unwrap();
+        let present = active.mapper.as_ref().map(|it| it.version).unwrap();
+        let earlier: Vec<_> = active.earlier.iter().map(|it| it.version).collect();
+        (present, earlier)
+    };
+    assert_eq!(versions(draining), (2, vec![1]));
+    let present = host.intent.load().rules[&rule_id(1)].incarnation;
+    assert_eq!(versions(present), (1, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_version_is_gone_for_good() {
     let host = start(VersionSelector::Latest).await;
     push(&host, component(TRAPS, 1)).await;
