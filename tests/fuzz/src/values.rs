@@ -543,6 +543,7 @@ fn is_load(fault: &MapperFault) -> bool {
     match fault {
         MapperFault::Deadline { is_cpu_time, .. } => !is_cpu_time,
         MapperFault::Memory { scope, .. } => *scope == MemoryScope::Host,
+        MapperFault::NoPlace { .. } => true,
         _ => false,
     }
 }

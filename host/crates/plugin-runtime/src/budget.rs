@@ -102,14 +102,9 @@ impl MemoryLimiter {
         self.refused
     }
 
-    /// What is said when the engine has no place for one more memory or table, though the budget has.
-    pub(crate) fn no_place(&self) -> MemoryRefused {
-        let bytes_max = self.budget.bytes_max;
-        MemoryRefused {
-            bytes: bytes_max.saturating_add(pool::BYTES_PER_PLACE),
-            bytes_max,
-            scope: MemoryScope::Host,
-        }
+    /// How many memories all instances together may have.
+    pub(crate) fn places(&self) -> u32 {
+        pool::places(self.budget.bytes_max)
     }
 
     /// Answers the engine: a refused growth stops the call.

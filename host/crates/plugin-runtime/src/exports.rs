@@ -26,6 +26,8 @@ pub(crate) struct PluginExports {
 /// A plugin whose `init` took its configuration.
 pub(crate) struct StartedPlugin {
     pub(crate) rule: StatusRule,
+    /// The attributes that it says it reads, also those that this host does not know.
+    pub(crate) selection: Option<Vec<String>>,
     /// The attributes that its events have.
     pub(crate) attributes: Vec<AttributeName>,
 }
@@ -89,17 +91,21 @@ impl PluginExports {
         if let Err(reason) = answer {
             return Ok(Err(reason));
         }
-        let names = match &self.selection {
+        let selection = match &self.selection {
             Some(selection) => selection
                 .load(&mut *store, &instance)?
                 .call_names(&mut *store)?,
             None => None,
         };
-        let attributes = match names {
-            Some(names) => selected(&names)?,
+        let attributes = match &selection {
+            Some(names) => selected(names)?,
             None => AttributeName::ALL.to_vec(),
         };
-        Ok(Ok(StartedPlugin { rule, attributes }))
+        Ok(Ok(StartedPlugin {
+            rule,
+            selection,
+            attributes,
+        }))
     }
 }
 

@@ -11,6 +11,7 @@ use domain::CheckMessageError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::plain_text::plain;
+use crate::pool;
 use crate::sandbox::HostState;
 
 pub(crate) use fingerprint::fingerprint;
@@ -136,6 +137,15 @@ pub enum MapperFault {
         /// Whose limit.
         scope: MemoryScope,
     },
+    /// The host has as many instances as it can have at once.
+    #[error(
+        "the host has no place for one more instance of a plugin: it has {places} memories at once, and three tables for each;          raise plugins.memory-total, of which each 512 KiB are a place, up to {}",
+        pool::PLACES_MAX
+    )]
+    NoPlace {
+        /// Memories of all instances together.
+        places: u32,
+    },
     /// It made more than it may for one event.
     #[error("the plugin made too much output: {detail}")]
     OutputTooLarge {
@@ -188,7 +198,7 @@ impl MapperFault {
         match self {
             Self::Trap { .. } => trap,
             Self::Deadline { .. } => deadline,
-            Self::Memory { .. } => memory,
+            Self::Memory { .. } | Self::NoPlace { .. } => memory,
             Self::OutputTooLarge { .. } => output,
             Self::Init { .. } | Self::TooManyParts { .. } => init,
             Self::IllegalMessage(_) => message,
@@ -212,7 +222,8 @@ impl MapperFault {
             | Self::Memory {
                 scope: MemoryScope::Host,
                 ..
-            } => true,
+            }
+            | Self::NoPlace { .. } => true,
             Self::Deadline {
                 is_cpu_time: true, ..
             }
@@ -235,10 +246,11 @@ pub(crate) fn classify(
     state: &HostState,
     phase: CallPhase,
 ) -> MapperFault {
-    // The engine says that it has no place; the limiter, that it may have no more.
-    let has_no_place = error.downcast_ref::<PoolConcurrencyLimitError>().is_some();
-    let no_place = has_no_place.then(|| state.memory.no_place());
-    if let Some(refused) = state.memory.refused().or(no_place) {
+    if error.is::<PoolConcurrencyLimitError>() {
+        let places = state.memory.places();
+        return MapperFault::NoPlace { places };
+    }
+    if let Some(refused) = state.memory.refused() {
         let (bytes, bytes_max, scope) = (refused.bytes, refused.bytes_max, refused.scope);
         return MapperFault::Memory {
             bytes,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AttributeName, Mapping, StatusEvent};
+use domain::{Mapping, StatusEvent};
 use wasmtime::Store;
 
 use crate::convert::{self, EventTexts};
@@ -56,10 +56,10 @@ impl MapperInstance {
         self.instance.map(&self.mapper, event)
     }
 
-    /// The attributes that its events have: all, or those that the plugin says it reads.
+    /// The attributes that the plugin says it reads, also those that this host does not know; none: all.
     #[must_use]
-    pub fn attributes(&self) -> &[AttributeName] {
-        &self.instance.plugin.attributes
+    pub fn selection(&self) -> Option<&[String]> {
+        self.instance.plugin.selection.as_deref()
     }
 
     /// Linear memory of the instance, bytes.

@@ -1,57 +1,110 @@
 //! Room for instances, reserved once: a new one takes a place that was there before, which is twice as quick as asking
 //! the system for one.
 //!
-//! What is reserved is address space, 4 GiB for each memory, and no memory: `plugins.memory-total` limits that.
-//! Nothing that is allowed without a pool is refused with one but more instances than it has places for.
+//! What is reserved is address space, 4 GiB for each memory and 256 MiB for each table, and no memory:
+//! `plugins.memory-total` limits that. Beside it stays what places keep of the instances that were in them.
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// There is one place for so much of the memory of all instances: plugins in Rust take a little more each.
-pub(crate) const BYTES_PER_PLACE: u64 = 128 << 10;
-/// 32 TiB, a quarter of what a process on a processor with four levels of page tables has.
-const PLACES_MAX: u32 = 8192;
-const PLACES_MIN: u32 = 8;
+use crate::config::MEMORY_BYTES_MAX;
+
+/// There is one place for so much of the memory of all instances. At the most as much is kept by places that are empty.
+const BYTES_PER_PLACE: u64 = 512 << 10;
+/// 32 TiB, a quarter of what a process has on a processor with four levels of page tables.
+pub(crate) const PLACES_MAX: u32 = 8192;
+/// More than one module may have memories, so that it fits or breaks the limits of `budget`.
+const PLACES_MIN: u32 = 128;
 /// Plugins in Rust have two.
 const TABLES_PER_PLACE: u32 = 3;
-/// The most that a module may begin with, by WebAssembly's own limit, elements.
-const TABLE_ELEMENTS: usize = 10_000_000;
-/// What a place keeps of the memory of the instance before, zeroed: as much as a plugin in Rust has.
+/// A table of all the memory that a rule can have, elements of 8 bytes.
+const TABLE_ELEMENTS: usize = (MEMORY_BYTES_MAX / 8) as usize;
+/// Memories, or tables, of one module: WebAssembly allows no more.
+const PARTS_OF_MODULE_MAX: u32 = 100;
+/// What an empty place keeps of its memory, zeroed: all that a plugin in Rust has.
 const KEPT_BYTES: usize = 256 << 10;
-/// Places that keep it.
-const PLACES_KEPT: u32 = 32;
+/// And of its table.
+const KEPT_TABLE_BYTES: usize = 4 << 10;
 /// Bytes; the engine adds to it.
 const MORE_THAN_ANY: usize = 1 << 40;
 
 /// An engine whose instances share `memory_bytes`: with a pool, or without one if the system has no room for it.
 pub(crate) fn engine(settings: &Config, memory_bytes: u64) -> wasmtime::Result<Engine> {
-    let mut pooled = settings.clone();
-    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(memory_bytes)));
-    Engine::new(&pooled).or_else(|error| {
-        tracing::warn!(
-            error = format!("{error:#}"),
-            "the system reserves no address space for plugins (a limit such as RLIMIT_AS?): they start half as fast"
-        );
-        Engine::new(settings)
-    })
+    let mut places = places(memory_bytes);
+    loop {
+        let error = match pooled(settings, places) {
+            Ok(engine) => return Ok(engine),
+            Err(error) => error,
+        };
+        if places <= PLACES_MIN {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the system reserves no address space for plugins (a limit such as RLIMIT_AS?): they start half as fast"
+            );
+            return Engine::new(settings);
+        }
+        // There is less of it on some processors, and other hosts in this process have some.
+        places = (places / 2).max(PLACES_MIN);
+    }
 }
 
-fn pool(memory_bytes: u64) -> PoolingAllocationConfig {
-    let places = u32::try_from(memory_bytes / BYTES_PER_PLACE)
+/// How many memories there are at once, with so much memory for all instances.
+pub(crate) fn places(memory_bytes: u64) -> u32 {
+    u32::try_from(memory_bytes / BYTES_PER_PLACE)
         .unwrap_or(PLACES_MAX)
-        .clamp(PLACES_MIN, PLACES_MAX);
+        .clamp(PLACES_MIN, PLACES_MAX)
+}
+
+fn pooled(settings: &Config, places: u32) -> wasmtime::Result<Engine> {
+    without_huge_pages()?;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(places)
         .total_tables(places.saturating_mul(TABLES_PER_PLACE))
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEPT_BYTES)
-        .table_keep_resident(KEPT_BYTES)
-        .max_unused_warm_slots(PLACES_KEPT)
+        .table_keep_resident(KEPT_TABLE_BYTES)
         // The limits of a component are those of `budget` and of `inspect`.
         .total_core_instances(u32::MAX)
         .total_component_instances(u32::MAX)
-        .max_memories_per_module(places)
-        .max_tables_per_module(u32::MAX)
+        .max_memories_per_module(PARTS_OF_MODULE_MAX)
+        .max_tables_per_module(PARTS_OF_MODULE_MAX)
         .max_core_instance_size(MORE_THAN_ANY)
-        .max_component_instance_size(MORE_THAN_ANY);
-    pool
+        .max_component_instance_size(MORE_THAN_ANY)
+        // Nothing here is asynchronous.
+        .total_stacks(1);
+    let mut settings = settings.clone();
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&settings)
+}
+
+/// All tables lie in one mapping. Where the system gives huge pages unasked, the first element of each would take 2 MiB
+/// that nobody counts; so this process takes none.
+#[cfg(target_os = "linux")]
+fn without_huge_pages() -> wasmtime::Result<()> {
+    nix::sys::prctl::set_thp_disable(true)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn without_huge_pages() -> wasmtime::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PLACES_MAX, PLACES_MIN, places};
+
+    #[test]
+    fn there_is_a_place_for_each_half_mebibyte() {
+        assert_eq!(places(1 << 30), 2048);
+        assert_eq!(places(0), PLACES_MIN);
+        assert_eq!(places(4 << 30), PLACES_MAX);
+        assert_eq!(places(u64::MAX), PLACES_MAX);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_with_a_pool_takes_no_huge_pages() {
+        super::engine(&crate::engine::settings(), 0).unwrap();
+        assert!(nix::sys::prctl::get_thp_disable().unwrap());
+    }
 }

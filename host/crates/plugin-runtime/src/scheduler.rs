@@ -53,10 +53,11 @@ impl Job {
 pub(crate) fn lacks_host_memory(fault: &MapperFault) -> bool {
     matches!(
         fault,
-        MapperFault::Memory {
-            scope: MemoryScope::Host,
-            ..
-        }
+        MapperFault::NoPlace { .. }
+            | MapperFault::Memory {
+                scope: MemoryScope::Host,
+                ..
+            }
     )
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use domain::{AttributeName, MappingLimits};
+use domain::MappingLimits;
 use plugin_runtime::{
     CompiledPlugin, MapperInstance, MapperSpec, PluginRuntime, PrepareMapperError,
 };
@@ -44,8 +44,8 @@ pub(super) fn run(
         let remedy = "correct the plugin or the case, see `rulemill plugin test`";
         Failure::new(Exit::Failed, format!("{error}; {remedy}"))
     })?;
-    let attributes = match tried {
-        Ok(attributes) => Some(attributes),
+    let reads = match tried {
+        Ok(reads) => Some(reads),
         Err(reason) => {
             talk(format_args!(
                 "init refuses the configuration {config} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
@@ -55,19 +55,26 @@ pub(super) fn run(
     };
     let found = Found {
         plugin: &plugin,
-        attributes,
+        reads,
+        config: &config,
         memory,
         compiled_in,
     };
     show(connection, &found)
 }
 
-/// Tries the made-up events with `config`. The attributes that the plugin reads then; or why `init` refuses it.
+/// The attributes of an event that a plugin says it reads.
+enum Reads {
+    All,
+    These(Vec<String>),
+}
+
+/// Tries the made-up events with `config`. What the plugin reads then; or why `init` refuses it.
 fn tried(
     runtime: &PluginRuntime,
     plugin: &Arc<CompiledPlugin>,
     config: &str,
-) -> Result<Result<Vec<AttributeName>, String>, Failure> {
+) -> Result<Result<Reads, String>, Failure> {
     let spec = MapperSpec {
         config: config.to_owned(),
         limits: MappingLimits::default(),
@@ -84,7 +91,10 @@ fn tried(
         Err(error) => return Err(failed(&error)),
     };
     let instance = MapperInstance::new(&mapper).map_err(|fault| failed(&fault))?;
-    Ok(Ok(instance.attributes().to_vec()))
+    Ok(Ok(match instance.selection() {
+        Some(names) => Reads::These(names.to_vec()),
+        None => Reads::All,
+    }))
 }
 
 /// The configuration of the first case that has one and does not expect it to be refused.
@@ -121,27 +131,41 @@ fn listed(names: &[String]) -> String {
 struct Found<'a> {
     plugin: &'a CompiledPlugin,
     /// None when no configuration is known that it takes.
-    attributes: Option<Vec<AttributeName>>,
+    reads: Option<Reads>,
+    /// The configuration that it was tried with last.
+    config: &'a str,
     memory: u64,
     compiled_in: std::time::Duration,
 }
 
 impl Found<'_> {
-    fn attributes(&self) -> Option<Vec<&'static str>> {
-        let attributes = self.attributes.as_ref()?;
-        Some(attributes.iter().map(|name| name.as_str()).collect())
-    }
-
-    fn reads(&self) -> String {
-        match self.attributes() {
-            None => "unknown without a configuration".to_owned(),
-            Some(names) if names.len() == AttributeName::ALL.len() => {
-                "all attributes of an event".to_owned()
-            }
-            Some(names) if names.is_empty() => "no attribute of an event".to_owned(),
-            Some(names) => format!("of an event's attributes {}", names.join(", ")),
+    fn reads_as_json(&self) -> serde_json::Value {
+        match &self.reads {
+            None => serde_json::Value::Null,
+            Some(Reads::All) => json!({ "config": self.config, "attributes": "all" }),
+            Some(Reads::These(names)) => json!({ "config": self.config, "attributes": names }),
         }
     }
+
+    /// Who is asked to trust the plugin sees that another configuration may have it read more.
+    fn reads(&self) -> String {
+        let what = match &self.reads {
+            None => return "unknown without a configuration".to_owned(),
+            Some(Reads::All) => "all attributes".to_owned(),
+            Some(Reads::These(names)) if names.is_empty() => "no attribute".to_owned(),
+            Some(Reads::These(names)) => format!("the attributes {}", plain(&names.join(", "))),
+        };
+        let config: String = self.config.chars().take(CONFIG_SHOWN).collect();
+        format!("{what} of an event, with the configuration {config}")
+    }
+}
+
+/// A configuration of a case can be long; characters.
+const CONFIG_SHOWN: usize = 200;
+
+/// Names are whatever the plugin says.
+fn plain(text: &str) -> String {
+    text.chars().filter(|it| !it.is_control()).collect()
 }
 
 fn show(connection: &Connection, found: &Found<'_>) -> Result<(), Failure> {
@@ -159,7 +183,7 @@ fn show(connection: &Connection, found: &Found<'_>) -> Result<(), Failure> {
             "contract": contract(&facts.exports),
             "exports": facts.exports,
             "imports": facts.imports,
-            "attributes": found.attributes(),
+            "reads": found.reads_as_json(),
             "cases": plugin.cases().len(),
             "compileMs": u64::try_from(compiled_in.as_millis()).unwrap_or(u64::MAX),
         }));

@@ -25,6 +25,7 @@ fn all() -> Vec<MapperFault> {
         deadline(false, CallPhase::MapEvent),
         memory(MemoryScope::Instance),
         memory(MemoryScope::Host),
+        MapperFault::NoPlace { places: 2048 },
         MapperFault::Trap { detail: detail() },
         MapperFault::OutputTooLarge { detail: detail() },
         MapperFault::Init { detail: detail() },
@@ -41,7 +42,9 @@ fn only_what_the_host_lacked_may_be_load() {
     let load: Vec<bool> = all().iter().map(MapperFault::may_be_load).collect();
     assert_eq!(
         load,
-        [false, true, false, true, false, false, false, false, false]
+        [
+            false, true, false, true, true, false, false, false, false, false
+        ]
     );
 }
 

@@ -2,8 +2,8 @@
 
 use domain::{CheckMessageError, Mapping, OutboundMessage, RejectEvent};
 
-use super::fixture::{PAGE, config, magic, mapper, plain, runtime};
-use crate::{MapperFault, MapperInstance, MemoryScope, RuntimeConfig};
+use super::fixture::{ACCEPT, PAGE, component, config, magic, mapper, plain, runtime, spec, text};
+use crate::{MapperFault, MapperInstance, MemoryScope, PluginRuntime, RuntimeConfig};
 
 type Verdict = Result<Mapping, MapperFault>;
 
@@ -189,51 +189,70 @@ async fn a_full_host_takes_the_memory_of_warm_instances() {
     }
 }
 
-/// Places for 32 instances, and memory for 64 of one page.
-fn few_places() -> RuntimeConfig {
-    RuntimeConfig {
-        memory_total_bytes_max: 64 * PAGE,
-        ..config()
-    }
-}
+/// As few as there can be: memory for a thousand instances of one page, and places for these.
+const PLACES: usize = 128;
 
 #[tokio::test]
 async fn idle_instances_make_room_when_no_place_is_left() {
-    let runtime = runtime(few_places());
-    let mappers: Vec<_> = (0..40).map(|_| mapper(&runtime, "unreachable")).collect();
+    let runtime = runtime(config());
+    let more = PLACES + 10;
+    let mappers: Vec<_> = (0..more).map(|_| mapper(&runtime, "unreachable")).collect();
     for mapper in mappers.iter().chain(&mappers) {
         assert_eq!(runtime.map(mapper, vec![plain()]).await, [delivered()]);
     }
-    let started = mappers
-        .iter()
-        .map(|mapper| mapper.usage().instances)
-        .sum::<u64>();
+    let started: u64 = mappers.iter().map(|it| it.usage().instances).sum();
     // Some had to make room, and nobody failed for it.
-    assert!(started > 40, "{started}");
+    assert!(usize::try_from(started).unwrap() > more, "{started}");
+}
+
+/// Instances of the component in `bytes`, until there is no place; and how many that were.
+fn fill(runtime: &PluginRuntime, bytes: &[u8]) -> (Vec<MapperInstance>, MapperFault) {
+    let plugin = runtime.compile(bytes).unwrap();
+    let mapper = runtime.prepare(&plugin, spec()).unwrap();
+    let mut instances = Vec::new();
+    loop {
+        match MapperInstance::new(&mapper) {
+            Ok(instance) => instances.push(instance),
+            Err(fault) => return (instances, fault),
+        }
+    }
 }
 
 #[tokio::test]
-async fn more_instances_than_places_lack_memory_of_the_host() {
-    let runtime = runtime(few_places());
-    let mapper = mapper(&runtime, "unreachable");
-    let mut instances = Vec::new();
-    let fault = loop {
-        match MapperInstance::new(&mapper) {
-            Ok(instance) => instances.push(instance),
-            Err(fault) => break fault,
-        }
-    };
-    assert_eq!(instances.len(), 32);
-    assert!(fault.may_be_load(), "{fault}");
+async fn more_instances_than_places_lack_one() {
+    let runtime = runtime(config());
+    let (mut instances, fault) = fill(&runtime, &component(ACCEPT, "unreachable"));
+    let places = u32::try_from(PLACES).unwrap();
+    assert_eq!(
+        (instances.len(), &fault),
+        (PLACES, &MapperFault::NoPlace { places })
+    );
+    assert!(fault.may_be_load() && fault.kind() == "memory");
+    let said = fault.to_string();
     assert!(
-        fault.to_string().contains("raise plugins.memory-total"),
-        "{fault}"
+        said.contains("128 memories at once") && said.contains("up to 8192"),
+        "{said}"
     );
     drop(instances.pop());
+    let plugin = runtime.compile(&component(ACCEPT, "unreachable")).unwrap();
+    let mapper = runtime.prepare(&plugin, spec()).unwrap();
     assert_eq!(
         MapperInstance::new(&mapper).unwrap().map(&plain()),
         delivered()
     );
+}
+
+#[tokio::test]
+async fn tables_have_places_as_well() {
+    let runtime = runtime(config());
+    let tables = "(table 0 funcref) ".repeat(20);
+    let many = text(ACCEPT, "unreachable").replace(
+        "(core module $libc",
+        &format!("(core module $libc {tables}"),
+    );
+    let (instances, fault) = fill(&runtime, &wat::parse_str(many).unwrap());
+    assert_eq!(instances.len(), 3 * PLACES / 20);
+    assert!(matches!(fault, MapperFault::NoPlace { .. }), "{fault}");
 }
 
 /// Another mapper's idle instance holds most of the host's memory when one that was called for `warmed` events grows.

@@ -92,7 +92,7 @@ fn a_selection_of_another_type_is_refused_by_its_name() {
         "(export \"other\" (func $names))",
     );
     let error = plugin.unwrap_err().to_string();
-    assert!(error.contains("names"), "{error}");
+    assert!(error.contains("does not have export `names`"), "{error}");
 }
 
 #[test]
