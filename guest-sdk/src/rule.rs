@@ -17,8 +17,8 @@ pub trait StatusRule: Sized + Send + Sync + 'static {
     /// The names of the attributes that [`StatusRule::map_event`] reads with this configuration; none:
     /// all. Asked for once, after [`StatusRule::init`].
     ///
-    /// Events then have those attributes and no others, in half the time: most of what a call costs
-    /// is bringing over what nobody reads. 64 names at most, each of 64 bytes at most.
+    /// Events then have those attributes and no others: most of what a short call costs is bringing
+    /// over what nobody reads. 64 names at most, each of 64 bytes at most.
     fn attributes(&self) -> Option<Vec<&str>> {
         None
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use domain::{Mapping, MappingLimits, OutboundMessage, RejectEvent, StatusEvent};
+use domain::{AttributeName, Mapping, MappingLimits, OutboundMessage, RejectEvent, StatusEvent};
 use plugin_runtime::{
     CompiledPlugin, Mapper, MapperFault, MapperInstance, MapperSpec, MemoryScope, PluginRuntime,
     PrepareMapperError, RuntimeConfig,
@@ -41,6 +41,8 @@ const NODE: &str = "node-ü-\u{10ffff}";
 const INSTANCE: &str = "mqtt-local";
 /// A mapper serves so many inputs: its counters should not be full all the time.
 const INPUTS_PER_MAPPER: u64 = 500;
+/// A machine that is too busy for so many canaries, one after the other, is something to look into.
+const BUSY_TRIES_MAX: u32 = 20;
 
 /// The contract: 32 counters with names of at most 64 bytes; lines of at most 1 KiB.
 const COUNTERS_MAX: usize = 32;
@@ -230,7 +232,10 @@ impl Values {
         let started = gauge::measure("a start", CALL, || MapperInstance::new(&mapper))?;
         let mut instance = match started {
             Ok(instance) => instance,
-            Err(fault) if is_load(&fault) => return Ok(STARVED.to_owned()),
+            Err(fault) if is_load(&fault) => {
+                self.starved += 1;
+                return Ok(STARVED.to_owned());
+            }
             Err(fault) => return Err(format!("what passed its canary does not start: {fault}")),
         };
         drop(lines::take());
@@ -243,13 +248,14 @@ impl Values {
         let expected = judge(Mapping::Deliver(vec![message]));
         let got = gauge::measure("a call", CALL, || instance.map(&event))?;
         if got.as_ref().is_err_and(is_load) {
+            self.starved += 1;
             return Ok(STARVED.to_owned());
         }
         compare(&Expected::Exactly(expected), &got)?;
         Ok(format!(
             "{:?} names {}",
             scene.encoding,
-            names.map_or(11, |names| names.len())
+            names.map_or(AttributeName::ALL.len(), |names| names.len())
         ))
     }
 
@@ -343,15 +349,32 @@ impl Values {
         scene: &Scene,
         config: String,
     ) -> Result<Result<Arc<Mapper>, PrepareMapperError>, String> {
-        let plugin = &self.guests[index(scene.encoding)].plugin;
-        gauge::measure("a canary", CALL, || {
-            self.runtime.prepare(plugin, spec(config))
-        })
+        self.tried(scene.encoding, &config)
+    }
+
+    /// Tries a guest with `config`, again if the machine was too busy.
+    fn tried(
+        &self,
+        encoding: Encoding,
+        config: &str,
+    ) -> Result<Result<Arc<Mapper>, PrepareMapperError>, String> {
+        let plugin = &self.guests[index(encoding)].plugin;
+        let mut tries = 0;
+        loop {
+            let tried = gauge::measure("a canary", CALL, || {
+                self.runtime.prepare(plugin, spec(config.to_owned()))
+            })?;
+            tries += 1;
+            if tries >= BUSY_TRIES_MAX || !matches!(tried, Err(PrepareMapperError::HostBusy { .. }))
+            {
+                return Ok(tried);
+            }
+        }
     }
 
     fn renewed(&self, encoding: Encoding) -> Result<Guest, String> {
         let plugin = &self.guests[index(encoding)].plugin;
-        let mapper = self.runtime.prepare(plugin, spec("{}".to_owned()));
+        let mapper = self.tried(encoding, "{}")?;
         let mapper = mapper.map_err(|error| format!("a good guest is refused: {error}"))?;
         Ok(Guest::new(Arc::clone(plugin), mapper))
     }

@@ -305,6 +305,7 @@ impl Reloader {
             awaited,
             fallback,
             generation,
+            is_retired: record.is_retired,
             is_discarding: record.is_discarding,
             predecessors: Arc::default(),
         }
@@ -361,7 +362,9 @@ impl Reloader {
         let versions = intent.plugins.get(&record.plugin);
         let stored = |digest: PluginDigest| versions?.iter().find(|it| it.digest == digest);
         let unusable = self.unusable.lock();
-        let ways = std::iter::once(record.active).chain(generations::ready(record));
+        let ways = generations::ready(record)
+            .into_iter()
+            .chain([record.active]);
         let others = ways.filter(|it| it.digest != present.digest);
         let records = others.filter_map(|it| stored(it.digest));
         records

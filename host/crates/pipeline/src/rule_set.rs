@@ -40,6 +40,8 @@ pub(crate) struct ActiveIncarnation {
     pub(crate) fallback: Option<LoadedMapper>,
     /// Counts the mappers that it has had since start.
     pub(crate) generation: u64,
+    /// It drains: what it maps with is as it was, whatever its rule became.
+    pub(crate) is_retired: bool,
     /// What is queued is dropped and counted.
     pub(crate) is_discarding: bool,
     /// Earlier incarnations of the rule that may still own events: all of them have one share of the

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::ResourceLimiter;
 
 use crate::fault::MemoryScope;
-use crate::pool;
 
 /// What an element of a table takes: a pointer.
 const TABLE_ELEMENT_BYTES: u64 = 8;
@@ -26,13 +25,16 @@ pub(crate) const MEMORIES_MAX: usize = 10;
 pub(crate) struct MemoryBudget {
     used: AtomicU64,
     bytes_max: u64,
+    /// Linear memories that the engine has places for.
+    places: u32,
 }
 
 impl MemoryBudget {
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, places: u32) -> Self {
         Self {
             used: AtomicU64::new(0),
             bytes_max,
+            places,
         }
     }
 
@@ -104,7 +106,7 @@ impl MemoryLimiter {
 
     /// How many memories all instances together may have.
     pub(crate) fn places(&self) -> u32 {
-        pool::places(self.budget.bytes_max)
+        self.budget.places
     }
 
     /// Answers the engine: a refused growth stops the call.

@@ -50,11 +50,11 @@ impl Core {
         config: RuntimeConfig,
         code: CodeConfig,
     ) -> Result<Self, StartRuntimeError> {
-        let engine = pool::engine(settings, config.memory_total_bytes_max)
+        let (engine, places) = pool::engine(settings, config.memory_total_bytes_max)
             .map_err(|error| StartRuntimeError::engine(&error))?;
         let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
         let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
-        let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max));
+        let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max, places));
         let cache = code
             .cache
             .and_then(|cache| CodeCache::open_or_go_without(cache, &engine));

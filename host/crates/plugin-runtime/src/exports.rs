@@ -12,7 +12,7 @@ use crate::sandbox::HostState;
 /// The optional export by which a plugin names the attributes that it reads.
 const SELECTION: &str = "rulemill:attributes/selection@1.";
 /// Attributes that a plugin may name; more than there are, for hosts to come.
-const NAMES_MAX: usize = 64;
+pub(crate) const NAMES_MAX: usize = 64;
 /// One such name, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -30,6 +30,15 @@ pub(crate) struct StartedPlugin {
     pub(crate) selection: Option<Vec<String>>,
     /// The attributes that its events have.
     pub(crate) attributes: Vec<AttributeName>,
+}
+
+/// Why a plugin cannot have the attributes that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SelectionRefused {
+    #[error("it names {count} attributes that it reads; the limit is {NAMES_MAX}")]
+    TooMany { count: usize },
+    #[error("it names an attribute of {bytes} bytes; the limit is {NAME_BYTES_MAX}")]
+    TooLong { bytes: usize },
 }
 
 impl PluginExports {
@@ -98,7 +107,7 @@ impl PluginExports {
             None => None,
         };
         let attributes = match &selection {
-            Some(names) => selected(names)?,
+            Some(names) => selected(names).map_err(wasmtime::Error::new)?,
             None => AttributeName::ALL.to_vec(),
         };
         Ok(Ok(StartedPlugin {
@@ -110,14 +119,14 @@ impl PluginExports {
 }
 
 /// The attributes that are called so, in the order of events. A name that is not known may be one of a later host.
-fn selected(names: &[String]) -> wasmtime::Result<Vec<AttributeName>> {
+fn selected(names: &[String]) -> Result<Vec<AttributeName>, SelectionRefused> {
     if names.len() > NAMES_MAX {
         let count = names.len();
-        wasmtime::bail!("it names {count} attributes; the limit is {NAMES_MAX}");
+        return Err(SelectionRefused::TooMany { count });
     }
     if let Some(long) = names.iter().find(|name| name.len() > NAME_BYTES_MAX) {
         let bytes = long.len();
-        wasmtime::bail!("it names an attribute of {bytes} bytes; the limit is {NAME_BYTES_MAX}");
+        return Err(SelectionRefused::TooLong { bytes });
     }
     let is_named = |attribute: &AttributeName| names.iter().any(|name| name == attribute.as_str());
     Ok(AttributeName::ALL.into_iter().filter(is_named).collect())

@@ -10,6 +10,7 @@ use std::fmt;
 use domain::CheckMessageError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use crate::exports::SelectionRefused;
 use crate::plain_text::plain;
 use crate::pool;
 use crate::sandbox::HostState;
@@ -139,7 +140,8 @@ pub enum MapperFault {
     },
     /// The host has as many instances as it can have at once.
     #[error(
-        "the host has no place for one more instance of a plugin: it has {places} memories at once, and three tables for each;          raise plugins.memory-total, of which each 512 KiB are a place, up to {}",
+        "the host has no place for one more instance of a plugin: it has {places} memories at once, and three tables \
+         for each; raise plugins.memory-total, of which each 512 KiB are a place, up to {}",
         pool::PLACES_MAX
     )]
     NoPlace {
@@ -266,6 +268,10 @@ pub(crate) fn classify(
             phase,
             place: place(error).map_or_else(String::new, |place| format!(", {place}")),
         };
+    }
+    if let Some(refused) = error.downcast_ref::<SelectionRefused>() {
+        let detail = refused.to_string();
+        return MapperFault::Init { detail };
     }
     let reason = error.root_cause().to_string();
     if let Some((part, count)) = CountedPart::exceeded(&reason) {

@@ -14,7 +14,7 @@ use super::engine;
 use super::manifest::{component_file, read_component};
 use crate::cli::connection::Connection;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{print_json, print_line, talk};
+use crate::cli::output::{print_json, print_line, printable, talk};
 use crate::config::defaults;
 
 /// What a host tries each upload with.
@@ -35,7 +35,7 @@ pub(super) fn run(
     // As a host does; a configuration that `init` wants more of is the rule's business, a fault is not.
     let first = tried(&runtime, &plugin, NO_CONFIG)?;
     let config = first_config(&plugin);
-    let tried = if config == NO_CONFIG {
+    let last = if config == NO_CONFIG {
         first
     } else {
         tried(&runtime, &plugin, &config)?
@@ -44,9 +44,10 @@ pub(super) fn run(
         let remedy = "correct the plugin or the case, see `rulemill plugin test`";
         Failure::new(Exit::Failed, format!("{error}; {remedy}"))
     })?;
-    let reads = match tried {
+    let reads = match last {
         Ok(reads) => Some(reads),
         Err(reason) => {
+            let config = printable(&config);
             talk(format_args!(
                 "init refuses the configuration {config} ({reason}): a rule has to say one; a case with `config` lets this check go on from there"
             ));
@@ -81,7 +82,7 @@ fn tried(
         samples: Vec::new(),
     };
     let failed = |error: &(dyn std::error::Error + 'static)| {
-        let error = domain::ErrorChain(error);
+        let (error, config) = (domain::ErrorChain(error), printable(config));
         let message = format!("with the configuration {config}: {error}");
         Failure::new(Exit::Failed, message)
     };
@@ -153,19 +154,11 @@ impl Found<'_> {
             None => return "unknown without a configuration".to_owned(),
             Some(Reads::All) => "all attributes".to_owned(),
             Some(Reads::These(names)) if names.is_empty() => "no attribute".to_owned(),
-            Some(Reads::These(names)) => format!("the attributes {}", plain(&names.join(", "))),
+            Some(Reads::These(names)) => format!("the attributes {}", printable(&names.join(", "))),
         };
-        let config: String = self.config.chars().take(CONFIG_SHOWN).collect();
+        let config = printable(self.config);
         format!("{what} of an event, with the configuration {config}")
     }
-}
-
-/// A configuration of a case can be long; characters.
-const CONFIG_SHOWN: usize = 200;
-
-/// Names are whatever the plugin says.
-fn plain(text: &str) -> String {
-    text.chars().filter(|it| !it.is_control()).collect()
 }
 
 fn show(connection: &Connection, found: &Found<'_>) -> Result<(), Failure> {

@@ -307,6 +307,10 @@ impl Failed<'_> {
             "failed on {failures} of its last {events} events, which version {} maps; last: {fault}",
             earlier.version
         );
+        if active.is_retired {
+            // There is no rule to edit, and the other version maps what it cannot.
+            return;
+        }
         if active.mapping.version != VersionSelector::Latest {
             let reason = format!(
                 "version {} {reason}; the rule names this version itself, edit it to another one",
@@ -361,6 +365,7 @@ async fn after_fault(
         OnFault::Default => match &active.fallback {
             Some(fallback) => match map_one(context, fallback, event).await {
                 Ok(mapping) => verdict(context, active, event, mapping),
+                Err(second) if second.may_be_load() => Verdict::Wait(second.to_string()),
                 Err(second) => bury(active, DeadLetterReason::Fault, second.to_string()),
             },
             None => bury(active, DeadLetterReason::Fault, fault.to_string()),

@@ -141,6 +141,7 @@ impl Rig {
         let active = all
             .entry(IncarnationId(id))
             .or_insert_with(|| ActiveIncarnation {
+                is_retired: false,
                 rule_id: RuleId::parse("test-rule").unwrap(),
                 revision: 1,
                 mapping: Mapped {

@@ -9,7 +9,7 @@ use crate::fault::MemoryScope;
 
 #[test]
 fn an_instance_may_not_exceed_its_own_cap() {
-    let mut limiter = MemoryLimiter::new(Arc::new(MemoryBudget::new(1000)), 100);
+    let mut limiter = MemoryLimiter::new(Arc::new(MemoryBudget::new(1000, 1)), 100);
     assert!(limiter.memory_growing(0, 60, None).unwrap());
     // A second memory counts on top of the first.
     assert!(limiter.memory_growing(0, 41, None).is_err());
@@ -23,7 +23,7 @@ fn an_instance_may_not_exceed_its_own_cap() {
 
 #[test]
 fn all_instances_share_the_budget_and_give_it_back() {
-    let budget = Arc::new(MemoryBudget::new(100));
+    let budget = Arc::new(MemoryBudget::new(100, 1));
     let mut first = MemoryLimiter::new(Arc::clone(&budget), 100);
     let mut second = MemoryLimiter::new(Arc::clone(&budget), 100);
     assert!(first.memory_growing(0, 60, None).unwrap());
@@ -37,7 +37,7 @@ fn all_instances_share_the_budget_and_give_it_back() {
 
 #[test]
 fn a_growth_that_did_not_happen_is_not_counted() {
-    let budget = Arc::new(MemoryBudget::new(100));
+    let budget = Arc::new(MemoryBudget::new(100, 1));
     let mut limiter = MemoryLimiter::new(Arc::clone(&budget), 100);
     assert!(limiter.memory_growing(0, 60, None).unwrap());
     assert!(limiter.memory_growing(60, 90, None).unwrap());
@@ -50,7 +50,7 @@ fn a_growth_that_did_not_happen_is_not_counted() {
 
 #[test]
 fn tables_and_what_else_an_instance_takes_count_as_well() {
-    let budget = Arc::new(MemoryBudget::new(1000));
+    let budget = Arc::new(MemoryBudget::new(1000, 1));
     let mut limiter = MemoryLimiter::new(Arc::clone(&budget), 100);
     limiter.hold(20).unwrap();
     assert!(limiter.table_growing(0, 5, None).unwrap());

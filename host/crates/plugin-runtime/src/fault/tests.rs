@@ -49,6 +49,14 @@ fn only_what_the_host_lacked_may_be_load() {
 }
 
 #[test]
+fn what_is_said_has_no_gaps() {
+    for fault in all() {
+        let said = fault.to_string();
+        assert!(!said.contains("  "), "{said}");
+    }
+}
+
+#[test]
 fn every_kind_has_its_entry_in_the_manual() {
     for kind in MapperFault::KINDS {
         assert!(all().iter().any(|fault| fault.kind() == kind), "{kind}");

@@ -55,7 +55,7 @@ fn a_selection_that_fails_is_a_fault_of_the_start() {
 fn a_selection_has_limits() {
     let detail = refusal(NAMES, r#""\01\00\00\00\c0\04\00\00\41\00\00\00""#);
     assert!(
-        detail.contains("it names 65 attributes; the limit is 64"),
+        detail.contains("it names 65 attributes that it reads; the limit is 64"),
         "{detail}"
     );
 
@@ -70,7 +70,7 @@ fn a_selection_has_limits() {
 
     let flood = refusal(NAMES, r#""\01\00\00\00\00\20\00\00\70\17\00\00""#);
     assert!(
-        flood.contains("it names 6000 attributes; the limit is 64"),
+        flood.contains("it names 6000 attributes that it reads; the limit is 64"),
         "{flood}"
     );
 
