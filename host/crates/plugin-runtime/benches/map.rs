@@ -44,7 +44,7 @@ fn main() {
         b.iter(|| instance.map(black_box(&event)).unwrap());
     });
     group.bench_function("native", |b| {
-        b.iter(|| native(&rule, &attributes, black_box(&event)))
+        b.iter(|| native(&rule, &attributes, black_box(&event)));
     });
     group.bench_function("plugin_alone", |b| {
         b.iter(|| rule.map_event(black_box(&built)).unwrap());
