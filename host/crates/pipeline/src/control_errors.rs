@@ -36,7 +36,7 @@ pub(crate) fn compile(error: &CompilePluginError) -> ControlError {
         other @ CompilePluginError::Compile { .. } => {
             ControlError::new(ControlCode::NotAComponent, ErrorChain(other).to_string())
         }
-        other @ CompilePluginError::BadCases { .. } => {
+        other @ (CompilePluginError::BadCases { .. } | CompilePluginError::TableTooLarge) => {
             ControlError::new(ControlCode::CanaryFailed, ErrorChain(other).to_string())
         }
         other @ CompilePluginError::TooExpensive { .. } => ControlError::new(

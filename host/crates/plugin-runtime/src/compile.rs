@@ -17,6 +17,7 @@ use crate::guest_channel::GuestChannel;
 use crate::inspect::{self, InspectPluginError};
 use crate::mapper::CompiledPlugin;
 use crate::plain_text::plain;
+use crate::pool;
 use crate::sandbox::{self, HostState, StoreSpec};
 
 /// What the engine says of a component is cut to this many bytes: it quotes the component's names.
@@ -43,6 +44,12 @@ pub enum CompilePluginError {
         /// What is wrong.
         detail: String,
     },
+    /// One of its tables cannot begin at all, whatever the limits of its rule.
+    #[error(
+        "a table of the component begins with more than {} elements, which no rule has the memory for; let it begin with fewer",
+        pool::TABLE_ELEMENTS
+    )]
+    TableTooLarge,
     /// It takes more time or memory to compile than a component may.
     #[error("{detail}")]
     TooExpensive {
@@ -67,7 +74,7 @@ impl CompilePluginError {
         match self {
             Self::Inspect(error) => error.kind(),
             Self::Compile { .. } => "not_a_component",
-            Self::BadCases { .. } => "canary_failed",
+            Self::BadCases { .. } | Self::TableTooLarge => "canary_failed",
             Self::TooExpensive { .. } => "compile_limit_exceeded",
             Self::CompilerFailed { .. } => "compiler_failed",
         }
@@ -140,7 +147,14 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
             })?
         }
     };
-    let component = load(core, &code).map_err(|error| compiler_failed(&format!("{error:#}")))?;
+    let component = load(core, &code).map_err(|error| {
+        let detail = format!("{error:#}");
+        // The engine has no type for it. Nothing else of a module can be too much for the pool.
+        if detail.contains("module table does not fit in pooling allocator requirements") {
+            return CompilePluginError::TableTooLarge;
+        }
+        compiler_failed(&detail)
+    })?;
     if let Some(cache) = &core.cache {
         cache.put(&digest, &code);
     }

@@ -17,7 +17,7 @@ const PLACES_MIN: u32 = 128;
 /// Plugins in Rust have two.
 const TABLES_PER_PLACE: u32 = 3;
 /// A table of all the memory that a rule may ask for, elements of 8 bytes.
-const TABLE_ELEMENTS: usize = (MEMORY_BYTES_MAX / 8) as usize;
+pub(crate) const TABLE_ELEMENTS: usize = (MEMORY_BYTES_MAX / 8) as usize;
 /// Memories, or tables, of one module: WebAssembly allows no more.
 const PARTS_OF_MODULE_MAX: u32 = 100;
 /// What an empty place keeps of its memory, zeroed: all that a plugin in Rust has.

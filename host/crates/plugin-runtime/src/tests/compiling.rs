@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
-use super::fixture::{ACCEPT, component, config};
+use super::fixture::{ACCEPT, component, config, runtime, text};
 use crate::{
     Case, ChildCompiler, CodeCacheConfig, CodeCacheStats, CodeConfig, CompileLimits,
     CompilePluginError, Compiler, PluginRuntime, with_cases,
@@ -123,7 +123,7 @@ fn a_cache_that_cannot_be_used_stops_no_host() {
 
 #[test]
 fn what_is_said_of_its_own_cases_is_one_short_line() {
-    let runtime = super::fixture::runtime(config());
+    let runtime = runtime(config());
     let good = component(ACCEPT, "(i32.const 1024)");
     let noise = "\n\u{1b}[31mx".repeat(20_000);
     let with = |case: serde_json::Value| {
@@ -145,5 +145,28 @@ fn what_is_said_of_its_own_cases_is_one_short_line() {
         let text = failed.to_string();
         assert!(text.len() < 4000, "{} bytes: {text}", text.len());
         assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}
+
+#[test]
+fn a_table_that_is_too_large_to_begin_is_told_as_that() {
+    let runtime = runtime(config());
+    let with_table = |elements: u64| {
+        let table = format!("(core module $libc (table {elements} funcref)");
+        let text = text(ACCEPT, "unreachable").replace("(core module $libc", &table);
+        runtime.compile(&wat::parse_str(text).unwrap())
+    };
+    let fits = 256 * 1024 * 1024 / 8;
+    assert!(with_table(fits).is_ok());
+    for elements in [fits + 1, 1 << 31] {
+        let error = with_table(elements).unwrap_err();
+        assert_eq!(
+            (&error, error.kind()),
+            (&CompilePluginError::TableTooLarge, "canary_failed")
+        );
+        assert!(
+            error.to_string().contains("let it begin with fewer"),
+            "{error}"
+        );
     }
 }
