@@ -35,7 +35,7 @@ use expected::{
     reason, record,
 };
 use image::Export;
-use model::{Call, Memory, Stop};
+use model::{Call, Lift, Memory, Stop};
 use scene::{Act, Scene};
 
 pub(crate) use guest::text as guest;
@@ -64,6 +64,8 @@ const CALL: Bounds = Bounds {
     cpu: Duration::from_secs(1),
     memory_bytes: 24 << 20,
 };
+
+type Prepared = Result<Arc<Mapper>, PrepareMapperError>;
 
 /// One guest with its mapper, its warm instance and what its counters should say.
 struct Guest {
@@ -174,13 +176,25 @@ impl Values {
         Ok(said)
     }
 
-    fn init_image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+    /// Tries the guest with `image` as its configuration, of this kind: what it should answer, and what came of it.
+    fn started<'a, T>(
+        &self,
+        scene: &Scene,
+        kind: char,
+        image: &'a [u8],
+        answer: impl FnOnce(&mut Memory<'a>) -> Lift<T>,
+    ) -> Result<(Lift<T>, Prepared), String> {
         let mut memory = Memory::new(image, scene.encoding);
         let (calls, called) = memory.calls();
-        let answer = called.and_then(|()| memory.init_answer());
+        let answer = called.and_then(|()| answer(&mut memory));
         drop(lines::take());
-        let prepared = self.tried(scene.encoding, &format!("X{}", text::hex(image)))?;
+        let prepared = self.tried(scene.encoding, &format!("{kind}{}", text::hex(image)))?;
         check_lines(&calls)?;
+        Ok((answer, prepared))
+    }
+
+    fn init_image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
+        let (answer, prepared) = self.started(scene, 'X', image, Memory::init_answer)?;
         let is_right = match (&answer, &prepared) {
             (Ok(Ok(())), Ok(_)) => true,
             (Ok(Err(wanted)), Err(PrepareMapperError::ConfigRefused { reason: got })) => {
@@ -202,12 +216,7 @@ impl Values {
     }
 
     fn names_image(&mut self, scene: &Scene, image: &[u8]) -> Result<String, String> {
-        let mut memory = Memory::new(image, scene.encoding);
-        let (calls, called) = memory.calls();
-        let answer = called.and_then(|()| memory.names_answer());
-        drop(lines::take());
-        let prepared = self.tried(scene.encoding, &format!("S{}", text::hex(image)))?;
-        check_lines(&calls)?;
+        let (answer, prepared) = self.started(scene, 'S', image, Memory::names_answer)?;
         let names = match answer {
             Ok(None) => None,
             Ok(Some(names)) if are_few(&names) => Some(names),
@@ -339,11 +348,7 @@ impl Values {
     }
 
     /// Tries a guest with `config`, again if the machine was too busy.
-    fn tried(
-        &self,
-        encoding: Encoding,
-        config: &str,
-    ) -> Result<Result<Arc<Mapper>, PrepareMapperError>, String> {
+    fn tried(&self, encoding: Encoding, config: &str) -> Result<Prepared, String> {
         let plugin = &self.guests[index(encoding)].plugin;
         let mut tries = 0;
         loop {

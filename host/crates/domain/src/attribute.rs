@@ -43,6 +43,13 @@ impl AttributeName {
         Self::Synthetic,
     ];
 
+    /// Those that one of `names` calls, in the order that events have them. A name that is not known calls none.
+    #[must_use]
+    pub fn called(names: &[impl AsRef<str>]) -> Vec<Self> {
+        let is_called = |it: &Self| names.iter().any(|name| name.as_ref() == it.as_str());
+        Self::ALL.into_iter().filter(is_called).collect()
+    }
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

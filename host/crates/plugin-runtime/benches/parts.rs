@@ -86,9 +86,7 @@ pub(crate) fn event() -> StatusEvent {
 
 /// The attributes that `rule` reads.
 pub(crate) fn read_by(rule: &ApsaramqStatus) -> Vec<AttributeName> {
-    let names = rule.attributes().unwrap();
-    let is_read = |attribute: &AttributeName| names.contains(&attribute.as_str());
-    AttributeName::ALL.into_iter().filter(is_read).collect()
+    AttributeName::called(&rule.attributes().unwrap())
 }
 
 /// What the sandbox does, without a sandbox.

@@ -118,7 +118,7 @@ impl PluginExports {
     }
 }
 
-/// The attributes that are called so, in the order of events. A name that is not known may be one of a later host.
+/// The attributes that are called so. A name that is not known may be one of a later host.
 fn selected(names: &[String]) -> Result<Vec<AttributeName>, SelectionRefused> {
     if names.len() > NAMES_MAX {
         let count = names.len();
@@ -128,6 +128,5 @@ fn selected(names: &[String]) -> Result<Vec<AttributeName>, SelectionRefused> {
         let bytes = long.len();
         return Err(SelectionRefused::TooLong { bytes });
     }
-    let is_named = |attribute: &AttributeName| names.iter().any(|name| name == attribute.as_str());
-    Ok(AttributeName::ALL.into_iter().filter(is_named).collect())
+    Ok(AttributeName::called(names))
 }

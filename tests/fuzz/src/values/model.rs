@@ -24,7 +24,7 @@ pub(super) enum Stop {
     TooMuch,
 }
 
-type Lift<T> = Result<T, Stop>;
+pub(super) type Lift<T> = Result<T, Stop>;
 
 /// The memory of the guest after it decoded an image.
 pub(super) struct Memory<'a> {

@@ -299,7 +299,8 @@ impl Failed<'_> {
         loaded.track.failed();
         let present = active.mapper.as_ref();
         let is_present = present.is_ok_and(|it| Arc::ptr_eq(&it.mapper, &loaded.mapper));
-        if !is_present || !loaded.track.is_worse_than(&earlier.track) {
+        // Of what drains there is no rule to edit, and the other version maps what this one cannot.
+        if active.is_retired || !is_present || !loaded.track.is_worse_than(&earlier.track) {
             return;
         }
         let (events, failures) = loaded.track.recent();
@@ -307,10 +308,6 @@ impl Failed<'_> {
             "failed on {failures} of its last {events} events, which version {} maps; last: {fault}",
             earlier.version
         );
-        if active.is_retired {
-            // There is no rule to edit, and the other version maps what it cannot.
-            return;
-        }
         if active.mapping.version != VersionSelector::Latest {
             let reason = format!(
                 "version {} {reason}; the rule names this version itself, edit it to another one",

@@ -1,9 +1,11 @@
 //! Verdicts and faults of events that come over the mapper threads.
 
+use std::sync::Arc;
+
 use domain::{CheckMessageError, Mapping, OutboundMessage, RejectEvent};
 
-use super::fixture::{ACCEPT, PAGE, component, config, magic, mapper, plain, runtime, spec, text};
-use crate::{MapperFault, MapperInstance, MemoryScope, PluginRuntime, RuntimeConfig};
+use super::fixture::{ACCEPT, PAGE, config, magic, mapper, plain, runtime, spec, text};
+use crate::{Mapper, MapperFault, MapperInstance, MemoryScope, RuntimeConfig};
 
 type Verdict = Result<Mapping, MapperFault>;
 
@@ -205,13 +207,11 @@ async fn idle_instances_make_room_when_no_place_is_left() {
     assert!(usize::try_from(started).unwrap() > more, "{started}");
 }
 
-/// Instances of the component in `bytes`, until there is no place; and how many that were.
-fn fill(runtime: &PluginRuntime, bytes: &[u8]) -> (Vec<MapperInstance>, MapperFault) {
-    let plugin = runtime.compile(bytes).unwrap();
-    let mapper = runtime.prepare(&plugin, spec()).unwrap();
+/// Instances of `mapper`, until there is no place for one; and what is said then.
+fn fill(mapper: &Arc<Mapper>) -> (Vec<MapperInstance>, MapperFault) {
     let mut instances = Vec::new();
     loop {
-        match MapperInstance::new(&mapper) {
+        match MapperInstance::new(mapper) {
             Ok(instance) => instances.push(instance),
             Err(fault) => return (instances, fault),
         }
@@ -221,7 +221,8 @@ fn fill(runtime: &PluginRuntime, bytes: &[u8]) -> (Vec<MapperInstance>, MapperFa
 #[tokio::test]
 async fn more_instances_than_places_lack_one() {
     let runtime = runtime(config());
-    let (mut instances, fault) = fill(&runtime, &component(ACCEPT, "unreachable"));
+    let mapper = mapper(&runtime, "unreachable");
+    let (mut instances, fault) = fill(&mapper);
     let places = u32::try_from(PLACES).unwrap();
     assert_eq!(
         (instances.len(), &fault),
@@ -234,8 +235,6 @@ async fn more_instances_than_places_lack_one() {
         "{said}"
     );
     drop(instances.pop());
-    let plugin = runtime.compile(&component(ACCEPT, "unreachable")).unwrap();
-    let mapper = runtime.prepare(&plugin, spec()).unwrap();
     assert_eq!(
         MapperInstance::new(&mapper).unwrap().map(&plain()),
         delivered()
@@ -250,7 +249,8 @@ async fn tables_have_places_as_well() {
         "(core module $libc",
         &format!("(core module $libc {tables}"),
     );
-    let (instances, fault) = fill(&runtime, &wat::parse_str(many).unwrap());
+    let plugin = runtime.compile(&wat::parse_str(many).unwrap()).unwrap();
+    let (instances, fault) = fill(&runtime.prepare(&plugin, spec()).unwrap());
     assert_eq!(instances.len(), 3 * PLACES / 20);
     assert!(matches!(fault, MapperFault::NoPlace { .. }), "{fault}");
 }

@@ -80,19 +80,22 @@ fn a_selection_has_limits() {
 
 #[test]
 fn a_selection_of_another_type_is_refused_by_its_name() {
-    let (_, plugin) = compiled(
-        "(func $names (result (option (list string)))",
-        "(func $names (result (list string))",
-    );
-    let error = plugin.unwrap_err().to_string();
-    assert!(error.contains("names has another type"), "{error}");
-
-    let (_, plugin) = compiled(
-        "(export \"names\" (func $names))",
-        "(export \"other\" (func $names))",
-    );
-    let error = plugin.unwrap_err().to_string();
-    assert!(error.contains("does not have export `names`"), "{error}");
+    for (from, to, said) in [
+        (
+            "(func $names (result (option (list string)))",
+            "(func $names (result (list string))",
+            "names has another type",
+        ),
+        (
+            "(export \"names\" (func $names))",
+            "(export \"other\" (func $names))",
+            "does not have export `names`",
+        ),
+    ] {
+        let (_, plugin) = compiled(from, to);
+        let error = plugin.unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[test]
