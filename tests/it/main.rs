@@ -568,7 +568,11 @@ fn trial(case: &Case, found: &[Requirement], require_all: bool) -> Trial {
     let run = case.run;
     Trial::test(case.name, move || match missing {
         Some(missing) => Err(Failed::from(format!("missing here: {}", missing.remedy()))),
-        None => run().map_err(|error| report(&error)),
+        None => {
+            // Those of the cases before would only stand before what went wrong in this one.
+            drop(host::take_logs());
+            run().map_err(|error| report(&error))
+        }
     })
     .with_ignored_flag(missing.is_some() && !require_all)
 }
