@@ -337,6 +337,11 @@ const CASES: &[Case] = &[
         pushing::outlives_its_client,
     ),
     case(
+        "a_push_gives_way_to_all_others_and_ends_all_the_same",
+        NONE,
+        pushing::ends_on_a_busy_machine,
+    ),
+    case(
         "a_push_is_all_or_nothing_when_the_host_is_killed",
         NONE,
         pushing::is_all_or_nothing,

@@ -2,11 +2,14 @@
 //!
 //! A component can be made that takes minutes or gigabytes to compile. The child is this program
 //! again: it reads the component from stdin and writes its code to stdout; the system ends it at
-//! its limits of CPU time and memory, and it yields to everything else that wants the processor. One
-//! that gets no processor, or does nothing, ends at a limit of wall-clock time.
+//! its limits of CPU time and memory, and it yields to everything else that wants the processor (see
+//! `idle`). One that gets no processor, or does nothing, ends at a limit of wall-clock time.
+
+mod child;
+mod idle;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -15,13 +18,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, setrlimit, waitid,
-};
-use wasmtime::Engine;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use crate::engine;
-use crate::guest_channel::cut;
+pub use child::compile_stdin;
 
 /// Compiled code is at most this large, bytes.
 const CODE_BYTES_MAX: u64 = 512 << 20;
@@ -256,57 +255,4 @@ fn listen(mut stderr: ChildStderr) -> Vec<u8> {
 fn kill(pid: Pid) {
     // It cannot fail: a child of ours that is not reaped yet is there.
     let _: rustix::io::Result<()> = kill_process(pid, Signal::KILL);
-}
-
-/// What the child does: takes `limits` on, compiles the component from stdin, writes its code to
-/// stdout. Returns its exit code; what went wrong is on stderr.
-#[must_use]
-pub fn compile_stdin(limits: CompileLimits) -> u8 {
-    match compile_streams(limits) {
-        Ok(()) => 0,
-        Err((code, detail)) => {
-            // Whoever started this reads it; without them nobody does.
-            drop(writeln!(io::stderr(), "{}", cut(&detail, DETAIL_BYTES_MAX)));
-            code
-        }
-    }
-}
-
-fn compile_streams(limits: CompileLimits) -> Result<(), (u8, String)> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| (1, format!("{what}: {error}"));
-    take_on(limits).map_err(|error| failed("limits", &error))?;
-    let mut component = Vec::new();
-    io::stdin()
-        .lock()
-        .read_to_end(&mut component)
-        .map_err(|error| failed("stdin", &error))?;
-    let engine = Engine::new(&engine::settings()).map_err(|error| failed("engine", &error))?;
-    let code = engine
-        .precompile_component(&component)
-        .map_err(|error| (u8::try_from(REFUSED).unwrap_or(1), format!("{error:#}")))?;
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(&code)
-        .and_then(|()| stdout.flush())
-        .map_err(|error| failed("stdout", &error))
-}
-
-fn take_on(limits: CompileLimits) -> rustix::io::Result<()> {
-    let limit = |most| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    setrlimit(Resource::As, limit(limits.memory_bytes_max))?;
-    // The second figure is when the system stops asking.
-    setrlimit(
-        Resource::Cpu,
-        Rlimit {
-            current: Some(limits.cpu_seconds_max),
-            maximum: Some(limits.cpu_seconds_max + 1),
-        },
-    )?;
-    setrlimit(Resource::Core, limit(0))?;
-    setrlimit(Resource::Fsize, limit(0))?;
-    // Whoever maps events goes first; at 19, a busy machine would not let it end at all.
-    rustix::process::nice(10).map(drop)
 }
