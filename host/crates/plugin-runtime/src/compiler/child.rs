@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io::{self, Read as _, Write as _};
-use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -31,7 +30,7 @@ fn compile_streams(limits: CompileLimits) -> Result<(), (u8, String)> {
         .lock()
         .read_to_end(&mut component)
         .map_err(|error| failed("stdin", &error))?;
-    let code = idle::precompile(&Arc::from(component)).map_err(|error| failed("engine", &error))?;
+    let code = idle::precompile(component).map_err(|error| failed("engine", &error))?;
     let code = code.map_err(|detail| (u8::try_from(REFUSED).unwrap_or(1), detail))?;
     let mut stdout = io::stdout().lock();
     stdout

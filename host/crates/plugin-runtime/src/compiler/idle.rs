@@ -7,7 +7,6 @@
 
 use std::io;
 use std::panic;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -27,16 +26,17 @@ const STACK_BYTES: usize = 8 << 20;
 /// # Errors
 ///
 /// When a thread or the engine cannot be started.
-pub(super) fn precompile(component: &Arc<[u8]>) -> io::Result<Result<Vec<u8>, String>> {
+pub(super) fn precompile(component: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
     let (tell, told) = mpsc::channel();
-    let bytes = Arc::clone(component);
+    // For both threads; this process ends with it.
+    let component: &[u8] = component.leak();
     let idle = thread::Builder::new()
         .name("compile-idle".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
             if give_way() {
                 // Whoever has the code already does not listen.
-                drop(tell.send(compile(&bytes, true)));
+                drop(tell.send(compile(component, true)));
             }
         })?;
     loop {
