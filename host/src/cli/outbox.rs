@@ -273,8 +273,11 @@ fn show_repair(report: &RepairReport) -> Result<(), Failure> {
         Remedy::None => format!("{file}: sound, left as it is"),
         Remedy::Mended => format!("{file}: mended, nothing is lost"),
         Remedy::Salvaged => format!(
-            "{file}: rebuilt, {} events are lost, {} may be sent again",
-            report.lost_events(),
+            "{file}: rebuilt, {}, {} may be sent again",
+            match report.lost_events() {
+                Some(lost) => format!("{lost} events are lost"),
+                None => "how many events are lost is not known".to_owned(),
+            },
             report.possibly_repeated
         ),
     })?;

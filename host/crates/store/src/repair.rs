@@ -174,6 +174,7 @@ pub fn repair(path: &Path, kind: StoreFile) -> Result<RepairReport, RepairStoreE
         possibly_repeated: 0,
         settled_before: 0,
         tallies: Vec::new(),
+        is_loss_known: true,
         notes: check.notes.clone(),
     };
     if check.is_sound() {

@@ -169,20 +169,24 @@ pub struct RepairReport {
     pub settled_before: u64,
     /// Counts that were changed.
     pub tallies: Vec<TallyRepair>,
+    /// Whether it is known how many events are lost; see [`RepairReport::lost_events`].
+    #[serde(skip)]
+    pub is_loss_known: bool,
     /// What is worth knowing.
     pub notes: Vec<String>,
 }
 
 impl RepairReport {
     /// Events that are lost, at most: recorded ones, and the closing event of each connection whose record is gone, as
-    /// nobody knows any more that it was open.
+    /// nobody knows any more that it was open. `None` when the last commit itself is gone, so that nobody knows what it had.
     #[must_use]
-    pub fn lost_events(&self) -> u64 {
+    pub fn lost_events(&self) -> Option<u64> {
         let lost_of = |name: &str| {
             let table = self.tables.iter().find(|table| table.table == name);
             table.map_or(0, |table| table.lost)
         };
         let discarded = self.tallies.iter().map(|tally| tally.discarded).sum();
-        lost_of("events").max(discarded) + lost_of("open_channels")
+        let lost = lost_of("events").max(discarded) + lost_of("open_channels");
+        self.is_loss_known.then_some(lost)
     }
 }

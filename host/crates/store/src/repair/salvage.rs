@@ -2,7 +2,8 @@
 //!
 //! Rows come, in this order, from pages that the last commit reaches, from the commit before it, and
 //! from free pages; the latter two only for ranges of keys whose page is damaged. Such a row may have
-//! been settled: then it is sent again, which at least once allows, unless it is provably old.
+//! been settled: then it is sent again, which at least once allows, unless it is provably old. Where the last commit itself
+//! is gone, what it added is looked for on free pages, and how much of it is lost cannot be known.
 
 mod copied;
 mod ending;
@@ -24,6 +25,7 @@ use super::{CheckStoreError, RepairStoreError};
 use crate::database::SCHEMA_NUMBER;
 use crate::outbox::batch::row_bytes;
 use crate::outbox::slot_sums::SlotSums;
+use crate::outbox::tables::{DEAD_LETTER_NEXT, SEQUENCE};
 use crate::record::{EventKey, event_time_ms};
 
 /// Tables whose rows are copied one by one; the rest is small and kept in memory.
@@ -49,13 +51,18 @@ fn build(image: &Image, new: &Path, report: &mut RepairReport) -> Result<(), Rep
         path: report.file.clone(),
         source,
     };
-    let roots = roots(image, &mut report.notes).map_err(unreadable)?;
-    let mut roots = roots.into_iter();
+    let Roots { slots, doubt } = Roots::find(image).map_err(unreadable)?;
+    let mut roots = slots.into_iter();
     let newest = match roots.next() {
         Some(slot) => Some(walk::tables(image, slot).map_err(unreadable)?),
         None => None,
     };
     salvage.keep(image, newest.as_ref()).map_err(unreadable)?;
+    if let Some(doubt) = doubt {
+        salvage.miss_later();
+        report.is_loss_known = false;
+        report.notes.push(doubt.to_owned());
+    }
     salvage.end_pass()?;
     for slot in roots {
         if salvage.is_complete() {
@@ -77,38 +84,53 @@ fn build(image: &Image, new: &Path, report: &mut RepairReport) -> Result<(), Rep
     salvage.finish(report)
 }
 
-/// The commits that rows can come from, newest first.
-fn roots(image: &Image, notes: &mut Vec<String>) -> io::Result<Vec<Slot>> {
-    let header = &image.header;
-    let mut roots: Vec<Slot> = [header.newest, header.other]
-        .into_iter()
-        .flatten()
-        .collect();
-    let is_reachable = |slot: &Slot| {
-        walk::tables(image, *slot)
-            .is_ok_and(|commit| !commit.is_user_lost && !commit.user.is_empty())
-    };
-    if image.header.is_last_lost {
-        // The last commit has no slot any more, but its pages are there.
-        let found: Vec<Slot> = scan::roots(image)?.into_iter().rev().collect();
-        let page = |slot: Option<&Slot>| slot.and_then(|slot| slot.user).map(|link| link.page);
-        if found.is_empty() || page(found.first()) == page(roots.first()) {
-            notes.push(
-                "the last commit was not found: what it changed is lost, up to 4,096 events"
-                    .to_owned(),
-            );
-        } else {
-            roots.splice(0..0, found.into_iter().take(OLDER_ROOTS_MAX));
+/// The commits that rows can come from.
+struct Roots {
+    /// Newest first.
+    slots: Vec<Slot>,
+    /// What is not known because the first of them is not the last commit of the file; `None` if it is.
+    doubt: Option<&'static str>,
+}
+
+const LAST_IS_GONE: &str =
+    "the last commit was not found: how many of its events are lost, 4,096 at most, is not known";
+const ALL_ARE_GONE: &str = "no commit was found that is known to be one of the last: how many events are lost is not known";
+
+impl Roots {
+    fn find(image: &Image) -> io::Result<Self> {
+        let header = &image.header;
+        let is_reachable = |slot: &Slot| {
+            walk::tables(image, *slot)
+                .is_ok_and(|commit| !commit.is_user_lost && !commit.user.is_empty())
+        };
+        let slots = [header.newest, header.other].into_iter().flatten();
+        let is_whole = header.newest.as_ref().is_some_and(is_reachable);
+        if is_whole && !header.is_last_lost {
+            return Ok(Self {
+                slots: slots.collect(),
+                doubt: None,
+            });
         }
-    } else if !roots.first().is_some_and(is_reachable) {
-        // Neither can be told from its transaction: the number of the commit decides.
-        let found = scan::roots(image)?.into_iter().rev();
-        let (mut whole, broken): (Vec<Slot>, Vec<Slot>) = roots.into_iter().partition(is_reachable);
-        whole.extend(found.take(OLDER_ROOTS_MAX));
-        whole.extend(broken);
-        roots = whole;
+        let (whole, broken): (Vec<Slot>, Vec<Slot>) = slots.partition(is_reachable);
+        // Their pages are there although no slot leads to them, or to a damaged one. The number of the commit decides.
+        let found: Vec<Slot> = scan::roots(image)?.into_iter().rev().collect();
+        let page = |slot: &Slot| slot.user.map(|link| link.page);
+        let is_of_slot = |slot: &&Slot| whole.iter().any(|whole| page(whole) == page(slot));
+        let newer = found.iter().take_while(|slot| !is_of_slot(slot));
+        let newer: Vec<Slot> = newer.take(OLDER_ROOTS_MAX).copied().collect();
+        // There are never more than two commits: what is newer than the one before the last is the last.
+        let doubt = if header.is_last_lost && is_whole && !newer.is_empty() {
+            None
+        } else if whole.is_empty() {
+            Some(ALL_ARE_GONE)
+        } else {
+            Some(LAST_IS_GONE)
+        };
+        let older = found.into_iter().skip(newer.len()).take(OLDER_ROOTS_MAX);
+        let mut slots = newer;
+        slots.extend(whole.iter().copied().chain(older).chain(broken));
+        Ok(Self { slots, doubt })
     }
-    Ok(roots)
 }
 
 /// Commits without a slot that are looked through.
@@ -201,6 +223,24 @@ impl Salvage {
         Ok(())
     }
 
+    /// What was kept is not of the last commit: what came after it is missing, too.
+    fn miss_later(&mut self) {
+        let last_letter = self.number(DEAD_LETTER_NEXT);
+        let last_letter = last_letter.and_then(|next| next.checked_sub(1));
+        let position = self.number(SEQUENCE);
+        for (name, last) in [
+            ("events", position),
+            ("open_channels", position),
+            ("dead_letters", last_letter),
+        ] {
+            let table = self.tables.entry(name).or_default();
+            table.later_than = last;
+            if last.is_none() {
+                table.lost.push(KeyRange::default());
+            }
+        }
+    }
+
     /// Fills what is missing with rows of an older commit.
     fn fill(&mut self, image: &Image, commit: &Commit) -> io::Result<()> {
         self.source = Source::Older;
@@ -265,14 +305,14 @@ impl Salvage {
         };
         self.observe(name, key, row.1);
         if self.source != Source::Newest {
-            let is_missing = self
-                .tables
-                .get(name)
-                .is_some_and(|table| table.misses(seal, key));
+            let table = self.tables.get(name);
+            let is_missing = table.is_some_and(|table| table.misses(seal, key));
+            let is_later = table.is_some_and(|table| table.is_later(key));
             if !is_missing || self.put.contains(&(name, key)) || self.sink.has(name, row.0)? {
                 return Ok(());
             }
-            if self.is_settled(name, key) {
+            // What came later may be of an incarnation that is newer than the tallies.
+            if !is_later && self.is_settled(name, key) {
                 self.settled_before += 1;
                 return Ok(());
             }

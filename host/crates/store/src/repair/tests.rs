@@ -10,8 +10,8 @@ use std::fs;
 use redb::Database;
 
 use self::bench::{
-    CHANNELS, LEFT, RULE, Random, SETTLED, contents, copy, missing, open, overwrite, start,
-    turn_bit, written,
+    CHANNELS, LEFT, RULE, Random, SETTLED, assert_told, contents, copy, copy_marked, last_root,
+    missing, open, overwrite, start, turn_bit, written,
 };
 use super::*;
 use crate::database::{NUMBERS, SCHEMA_NUMBER};
@@ -114,12 +114,19 @@ fn a_start_tells_a_wrong_bit_from_a_torn_commit() {
     }
 }
 
+/// At most; they are of about the same size.
+const EVENTS_OF_A_PAGE: u64 = 40;
+/// The first byte of a branch.
+const BRANCH: u8 = 2;
+
 /// Whatever is not on the damaged page is there afterwards, and what is lost is counted.
 #[test]
 fn a_page_that_lost_many_bytes_costs_its_own_rows_only() {
     let written = written();
     let truth = contents(&written.killed);
-    let pages = fs::metadata(&written.killed).unwrap().len() / 4096;
+    let whole = fs::read(&written.killed).unwrap();
+    let pages = u64::try_from(whole.len()).unwrap() / 4096;
+    let root = last_root(&written.killed);
     let mut random = Random(11);
     let mut salvaged = 0;
     for _ in 0..400 {
@@ -145,12 +152,19 @@ fn a_page_that_lost_many_bytes_costs_its_own_rows_only() {
             before
         );
         let found = contents(&path);
-        // An upper bound: a key that cannot be read may be one that was found elsewhere.
-        assert!(missing(&truth, &found) <= report.lost_events(), "{context}");
+        let lost = missing(&truth, &found);
+        assert!(lost <= EVENTS_OF_A_PAGE, "{lost} lost: {context}");
+        let has_root = page * 4096 != root;
+        assert_told(&report, lost, has_root, &context);
         let channels = report.tables.iter().find(|it| it.table == "open_channels");
         let channels = channels.map_or(0, |table| table.lost);
+        // An upper bound: a key that cannot be read may be one that was found elsewhere. On a branch, so is each key of
+        // the children whose entries are gone.
+        let is_branch = whole[usize::try_from(page * 4096).unwrap()] == BRANCH;
         assert!(
-            report.lost_events() - channels <= 40 && channels <= 64,
+            is_branch
+                || report.lost_events().unwrap_or(channels) - channels <= EVENTS_OF_A_PAGE
+                    && channels <= 64,
             "more than a page has: {context}"
         );
         assert!(
@@ -205,7 +219,7 @@ fn a_broken_root_of_the_events_costs_one_child_at_most() {
     // The checksums of the children are at the begin of a branch: this is the first.
     let found = fs::read(&written.killed).unwrap();
     let at = usize::try_from(root).unwrap();
-    assert_eq!(found[at], 2, "the root is no branch");
+    assert_eq!(found[at], BRANCH, "the root is no branch");
     overwrite(&written.killed, root + 4, &[0x55; 4]);
     overwrite(&written.killed, root + 8, &[0xaa; 16]);
     let report = repair(&written.killed, StoreFile::Outbox).unwrap();
@@ -221,14 +235,43 @@ fn a_file_that_was_cut_keeps_what_is_left() {
     let written = written();
     let truth = contents(&written.killed);
     let whole = fs::read(&written.killed).unwrap();
+    let (root, mut rootless) = (last_root(&written.killed), 0);
     for (part, of) in [(99, 100), (3, 4), (1, 2), (1, 5)] {
         let path = written.folder.path().join("cut.redb");
         fs::write(&path, &whole[..whole.len() * part / of]).unwrap();
         let report = repair(&path, StoreFile::Outbox).unwrap();
         let found = contents(&path);
+        let has_root = root + 4096 <= u64::try_from(whole.len() * part / of).unwrap();
         let lost = missing(&truth, &found);
+        assert_told(&report, lost, has_root, &format!("{part}/{of}"));
+        assert!(has_root || !report.notes.is_empty());
+        rootless += u32::from(!has_root && report.lost_events().is_none());
+        start(&path);
+    }
+    assert!(rootless > 0, "each cut left the last root");
+}
+
+/// Its pages are there: all that is missing is the way to them.
+#[test]
+fn what_the_last_commit_added_is_found_without_its_root() {
+    let written = written();
+    let truth = contents(&written.killed);
+    let root = last_root(&written.killed);
+    for damage in [&[0_u8; 4096][..], &[0; 512], &[0xff; 1]] {
+        let path = copy_marked(&written.killed, "rootless.redb");
+        overwrite(&path, root, damage);
+        assert!(damage_at_start(&path, u64::MAX).is_some());
+        let report = repair(&path, StoreFile::Outbox).unwrap();
+        let found = contents(&path);
+        assert_eq!(missing(&truth, &found), 0, "{report:?}");
+        let channels: Vec<_> = found.open_channels.keys().collect();
+        assert!(truth.open_channels.keys().eq(channels), "{report:?}");
+        assert_eq!(report.lost_events(), None);
         assert!(
-            lost <= report.lost_events() || report.lost_events() == 0,
+            report
+                .notes
+                .iter()
+                .any(|note| note.contains("is not known")),
             "{report:?}"
         );
         start(&path);

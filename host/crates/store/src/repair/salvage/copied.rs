@@ -14,6 +14,8 @@ pub(super) struct Copied {
     pub(super) expected: Option<u64>,
     /// Where rows are missing.
     pub(super) lost: Vec<KeyRange>,
+    /// Rows with larger numbers are missing, too: the commit that is copied is not the last one. `None` if it is.
+    pub(super) later_than: Option<u64>,
     pub(super) kept: u64,
     pub(super) from_older_commit: u64,
     pub(super) from_free_pages: u64,
@@ -36,15 +38,22 @@ impl Copied {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.lost.is_empty() || self.expected.is_some() && self.gone() == 0
+        let is_whole = self.lost.is_empty() || self.expected.is_some() && self.gone() == 0;
+        is_whole && self.later_than.is_none()
+    }
+
+    /// Whether the row came after the commit that is copied.
+    pub(super) fn is_later(&self, (_, _, number): EventKey) -> bool {
+        self.later_than.is_some_and(|last| number > last)
     }
 
     pub(super) fn misses(&self, seal: Seal, key: EventKey) -> bool {
         let bound = |bound: &Option<Vec<u8>>| bound.as_deref().and_then(|bound| seal.key(bound));
-        self.lost.iter().any(|range| {
+        let is_lost = self.lost.iter().any(|range| {
             bound(&range.above).is_none_or(|above| key > above)
                 && bound(&range.up_to).is_none_or(|up_to| key <= up_to)
-        })
+        });
+        is_lost || self.is_later(key)
     }
 
     /// What a report says of it.

@@ -18,7 +18,7 @@ use crate::repair::report::{RepairReport, TableRepair, TallyRepair};
 use crate::repair::sink::Ending;
 
 impl Salvage {
-    fn number(&self, name: &str) -> Option<u64> {
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
         read_u64(self.small.get("numbers")?.get(name.as_bytes())?, 0)
     }
 

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use crate::database::FlushMark;
 use crate::outbox::tables::{DEAD_LETTERS, EVENTS, OPEN_CHANNELS, SLOT_MAPS};
 use crate::record::EventKey;
+use crate::repair::RepairReport;
+use crate::repair::image::Image;
 use crate::{Outbox, OutboxConfig, Outcome, Settlement};
 
 pub(super) const RULE: IncarnationId = IncarnationId(1);
@@ -143,6 +145,21 @@ pub(super) struct Contents {
     pub(super) open_channels: BTreeMap<u64, Vec<u8>>,
     pub(super) dead_letters: BTreeMap<u64, Vec<u8>>,
     pub(super) slot_maps: BTreeMap<u32, Vec<u8>>,
+}
+
+/// Where the page is that leads to everything in the last commit, bytes.
+pub(super) fn last_root(path: &Path) -> u64 {
+    let image = Image::open(path, true).unwrap().unwrap();
+    Image::offset(image.header.newest.unwrap().user.unwrap().page)
+}
+
+/// A repair tells at least what is lost. Only without the root of the last commit it may say that it is not known.
+pub(super) fn assert_told(report: &RepairReport, lost: u64, has_root: bool, context: &str) {
+    let told = report.lost_events();
+    assert!(
+        told.map_or(!has_root, |told| lost <= told),
+        "{context}: {lost} lost, {told:?} told: {report:?}"
+    );
 }
 
 /// How many events of `truth` are not in `found`.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::bench::{Random, contents, copy, copy_marked, missing, overwrite, start, written};
+use super::bench::{
+    Random, assert_told, contents, copy, copy_marked, last_root, missing, overwrite, start, written,
+};
 use crate::database::FlushMark;
 use crate::repair::image::Image;
 use crate::repair::{Remedy, StoreFile, check, damage_at_start, repair};
@@ -42,6 +44,7 @@ fn a_killed_host_s_last_commit_is_never_left_out_for_damage() {
     let truth = contents(&written.killed);
     let pages = fs::metadata(&written.killed).unwrap().len() / 4096;
     let (mut refused, mut left_out_without) = (0, 0);
+    let root = last_root(&written.killed);
     for page in 1..pages {
         let path = copy(&written.killed, "damaged.redb");
         turn_bytes(&path, page * 4096 + 2, 2);
@@ -62,7 +65,8 @@ fn a_killed_host_s_last_commit_is_never_left_out_for_damage() {
             assert!(!FlushMark::path_of(&path).exists());
             let kept = contents(&path);
             let lost = missing(&truth, &kept);
-            assert!(lost <= report.lost_events(), "page {page}: {report:?}");
+            let has_root = page * 4096 != root;
+            assert_told(&report, lost, has_root, &format!("page {page}"));
             start(&path);
         }
         drop(fs::remove_file(FlushMark::path_of(&path)));
@@ -86,6 +90,7 @@ fn a_lost_slot_of_the_last_commit_is_refused_and_its_commit_is_found() {
         let report = repair(&path, StoreFile::Outbox).unwrap();
         assert_eq!(report.remedy, Remedy::Salvaged);
         assert_eq!(contents(&path), truth, "byte {offset}: {report:?}");
+        assert_eq!(report.lost_events(), Some(0));
         start(&path);
     }
 }
@@ -154,35 +159,35 @@ fn a_zeroed_block_and_a_cut_end_cost_what_is_told() {
     let written = written();
     let truth = contents(&written.killed);
     let bytes = fs::metadata(&written.killed).unwrap().len();
+    let root = last_root(&written.killed);
     let mut random = Random(23);
     let mut repaired = [0, 0];
     for round in 0..120 {
         let path = copy_marked(&written.killed, "damaged.redb");
-        let context = if round % 2 == 0 {
+        let (context, has_root) = if round % 2 == 0 {
             let begin = random.below(bytes / 512) * 512;
             overwrite(&path, begin, &[0; 512]);
-            format!("zeros at {begin}")
+            (format!("zeros at {begin}"), begin / 4096 * 4096 != root)
         } else {
             let left = bytes - random.below(bytes / 2);
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_len(left).unwrap();
-            format!("cut at {left}")
+            (format!("cut at {left}"), root + 4096 <= left)
         };
-        let lost_told = if damage_at_start(&path, u64::MAX).is_some()
+        let report = if damage_at_start(&path, u64::MAX).is_some()
             || !check(&path, StoreFile::Outbox).unwrap().is_sound()
         {
             let report = repair(&path, StoreFile::Outbox).unwrap();
             repaired[round % 2] += 1;
-            report.lost_events()
+            Some(report)
         } else {
-            0
+            None
         };
-        let kept = contents(&path);
-        let lost = missing(&truth, &kept);
-        assert!(
-            lost <= lost_told,
-            "{context}: {lost} lost, {lost_told} told"
-        );
+        let lost = missing(&truth, &contents(&path));
+        match report {
+            Some(report) => assert_told(&report, lost, has_root, &context),
+            None => assert_eq!(lost, 0, "{context}"),
+        }
     }
     assert!(repaired.iter().all(|rounds| *rounds > 5), "{repaired:?}");
 }
