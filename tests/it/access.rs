@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use acceptance::admin::status_rule;
 use acceptance::bare_client::{Answer, BareClient, Credentials, Version};
+use acceptance::event::EVENTS_PER_VISIT;
 use acceptance::eventually::eventually;
 use acceptance::foreign_client::{ForeignClient, Library, Shown, Way};
 use acceptance::guesses::{Guess, Guessing, Tally};
@@ -92,9 +93,6 @@ fn expect(
     Ok(())
 }
 
-/// Events of a connection that was closed by its client.
-const EVENTS_OF_A_VISIT: u64 = 3;
-
 /// The host has observed exactly `events`, and what was recorded was delivered.
 fn expect_events(host: &TestHost, events: u64) -> Result<()> {
     let admin = host.admin()?;
@@ -163,7 +161,7 @@ pub(crate) fn right_and_wrong() -> Result<()> {
         (&name, &signature::password(SECRET, other)?),
         None,
     )?;
-    expect_events(&host, (visits + 2) * EVENTS_OF_A_VISIT)?;
+    expect_events(&host, (visits + 2) * EVENTS_PER_VISIT)?;
     let metrics = Metrics::read(&host.admin()?)?;
     let refusals = metrics.value("rulemill_connects_refused_total{reason=\"bad-credentials\"}")?;
     let expected = f64::from(u32::try_from(refused.len() * 2)?);
@@ -286,7 +284,7 @@ pub(crate) fn a_thousand_guesses_a_second() -> Result<()> {
     });
     visits += slowest_visit(&host, &guessing, known)?.0;
     expect_no_way_in(&guessing.tally()?, asked)?;
-    expect_events(&host, u64::from(visits) * EVENTS_OF_A_VISIT)?;
+    expect_events(&host, u64::from(visits) * EVENTS_PER_VISIT)?;
     let metrics = Metrics::read(&host.admin()?)?;
     let throttled = metrics.value("rulemill_access_refused_total{kind=\"throttled\"}")?;
     ensure!(throttled > 0.0, "nothing throttled in the metrics");
@@ -338,5 +336,5 @@ pub(crate) fn foreign_clients() -> Result<()> {
     let code =
         ForeignClient::expect_refusal_as(way, host.mqtt()?, "GID_Access@@@other", &replayed)?;
     ensure!(code == BAD_CREDENTIALS.1, "refused with {code:#x}");
-    expect_events(&host, 2 * 8 * EVENTS_OF_A_VISIT)
+    expect_events(&host, 2 * 8 * EVENTS_PER_VISIT)
 }

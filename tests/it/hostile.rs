@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use acceptance::admin::{Admin, Reply, status_rule};
 use acceptance::bare_client::BareClient;
 use acceptance::cli;
+use acceptance::event::EVENTS_PER_VISIT;
 use acceptance::eventually::{eventually, let_pass};
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::metrics::{Histogram, Metrics};
@@ -28,8 +29,6 @@ const LATE_SECONDS: f64 = 0.1;
 const CALM_PAUSE: Duration = Duration::from_millis(50);
 /// Visits of the other rule before the first hostile component comes.
 const CALM_VISITS: u64 = 60;
-/// `connect`, `disconnect` and `tcpclean` of one visit.
-const EVENTS_PER_VISIT: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For one upload: its compiler may take a minute by the clock, its canary has deadlines of its own.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(180);

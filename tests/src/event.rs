@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::message::Message;
 
+/// `connect`, `disconnect` and `tcpclean`: what becomes of a connection that its client closes.
+pub const EVENTS_PER_VISIT: u64 = 3;
+
 /// `connect`, `disconnect` or `tcpclean`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventType {
