@@ -38,7 +38,7 @@ pub(crate) fn config(data_dir: &Path, plugins: &Plugins) -> CodeConfig {
         cpu_seconds_max: plugins.compile_time.as_secs(),
     };
     CodeConfig {
-        compiler: compiler(limits),
+        compiler: compiler(limits, plugins.function_bytes_max),
         cache: Some(CodeCacheConfig {
             folder: data_dir.join("compiled-plugins"),
             key_file: data_dir.join("compiled-plugins.key"),
@@ -47,8 +47,8 @@ pub(crate) fn config(data_dir: &Path, plugins: &Plugins) -> CodeConfig {
     }
 }
 
-/// This program as a child with `limits`.
-pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
+/// This program as a child with `limits`, and what is kept of the functions that it compiled.
+pub(crate) fn compiler(limits: CompileLimits, function_bytes_max: u64) -> Compiler {
     let Some(program) = program() else {
         tracing::warn!("this program's file is not known, plugins are compiled without limits");
         return Compiler::InProcess;
@@ -59,6 +59,7 @@ pub(crate) fn compiler(limits: CompileLimits) -> Compiler {
         args: [OsString::from(COMMAND)].into_iter().chain(args).collect(),
         wall_clock_max: limits.wall_clock_max(),
         limits,
+        function_bytes_max,
     })
 }
 

@@ -152,6 +152,8 @@ pub(crate) struct Plugins {
     pub(crate) compile_time: Duration,
     /// Address space of that compiler.
     pub(crate) compile_memory_bytes: u64,
+    /// Kept in memory of the functions that it compiled; 0 keeps none.
+    pub(crate) function_bytes_max: u64,
 }
 
 /// Logging.

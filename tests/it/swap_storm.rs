@@ -165,6 +165,9 @@ fn one_run(
         }
     })?;
     all_delivered(&admin)?;
+    if is_disturbed {
+        reuses_functions(&admin)?;
+    }
     let call = Metrics::read(&admin)?
         .histogram(
             "rulemill_mapper_call_seconds",
@@ -175,6 +178,22 @@ fn one_run(
     let messages = reader::java(&name_server, &topic, events, Duration::from_secs(300))?;
     let stored = judge(&messages, connects, events, is_disturbed)?;
     Ok(Latency { call, stored })
+}
+
+/// The same few components are compiled again and again, under other labels: nearly all of each is known.
+fn reuses_functions(admin: &Admin) -> Result<()> {
+    let metrics = Metrics::read(admin)?;
+    let functions = |outcome: &str| {
+        metrics.value(&format!(
+            "rulemill_plugin_functions_total{{outcome=\"{outcome}\"}}"
+        ))
+    };
+    let (reused, compiled) = (functions("reused")?, functions("compiled")?);
+    ensure!(
+        reused > compiled && metrics.value("rulemill_plugin_functions_bytes")? > 0.0,
+        "{reused} functions were reused, {compiled} compiled"
+    );
+    Ok(())
 }
 
 /// Does `work` while clients storm in, and again if it takes longer than one storm; returns how many were accepted.

@@ -91,6 +91,8 @@ pub(crate) const PLUGIN_MEMORY_TOTAL_BYTES: u64 = GIB;
 pub(crate) const COMPILE_TIME: Duration = Duration::from_secs(120);
 /// Address space, of which Python takes 1 GiB, Rust 200 MiB.
 pub(crate) const COMPILE_MEMORY_BYTES: u64 = 4 * GIB;
+/// A dozen plugins in Rust.
+pub(crate) const FUNCTION_BYTES_MAX: u64 = 8 * MIB;
 
 /// The limit of ApsaraMQ for MQTT, per instance.
 pub(crate) const RULES_MAX: u32 = 100;

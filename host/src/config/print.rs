@@ -130,6 +130,7 @@ fn delivery_and_limits(page: &mut Page, config: &Config) {
     page.size("memory-total", plugins.memory_total_bytes);
     page.duration("compile-time", plugins.compile_time);
     page.size("compile-memory", plugins.compile_memory_bytes);
+    page.size("compiled-functions", plugins.function_bytes_max);
     if let Some(rules_dir) = &config.rules_dir {
         page.section("rules");
         page.path("dir", rules_dir);

@@ -21,7 +21,8 @@ use super::{
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
-const TIB: u64 = 1024 * 1024 * MIB;
+const GIB: u64 = 1024 * MIB;
+const TIB: u64 = 1024 * GIB;
 /// The largest packet that MQTT can express [MQTT-1.5.5].
 const MQTT_PACKET_BYTES_MAX: u64 = 268_435_455;
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -328,12 +329,25 @@ fn plugins(mut section: Section<'_>) -> Plugins {
             defaults::COMPILE_MEMORY_BYTES,
             size(256 * MIB..=TIB),
         ),
+        function_bytes_max: section.value(
+            "compiled-functions",
+            defaults::FUNCTION_BYTES_MAX,
+            size(0..=GIB),
+        ),
     };
     if plugins.memory_bytes_max > plugins.memory_total_bytes {
         section.findings().problem(format!(
             "{} must not be larger than {}",
             section.name("memory"),
             section.name("memory-total")
+        ));
+    }
+    // The compiler is given all of them, and what it compiles.
+    if plugins.function_bytes_max > plugins.compile_memory_bytes / 8 {
+        section.findings().problem(format!(
+            "{} must not be larger than an eighth of {}",
+            section.name("compiled-functions"),
+            section.name("compile-memory")
         ));
     }
     section.finish();

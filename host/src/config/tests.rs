@@ -65,6 +65,7 @@ messages-max = 4
 memory-total = "64MiB"
 compile-time = "1m"
 compile-memory = "2GiB"
+compiled-functions = "16MiB"
 [rules]
 dir = "/var/lib/rulemill-rules"
 [limits]
@@ -331,6 +332,25 @@ fn all_problems_come_at_once_with_place_and_nearest_name() {
         "access.anonymous must be \"loopback\" or \"always\" or \"never\"",
     ]);
     assert_eq!(found.len(), 5);
+}
+
+#[test]
+fn compiled_functions_leave_the_compiler_its_memory() {
+    let with = |size: &str| {
+        set(&[
+            "plugins.compile-memory=256MiB",
+            &format!("plugins.compiled-functions={size}"),
+        ])
+    };
+    for (size, bytes) in [("0", 0), ("32MiB", 32 << 20)] {
+        assert_eq!(with(size).unwrap().plugins.function_bytes_max, bytes);
+    }
+    let found = problems(with("33MiB"));
+    assert!(
+        found.len() == 1
+            && found[0].contains("plugins.compiled-functions must not be larger than an eighth of plugins.compile-memory"),
+        "{found:?}"
+    );
 }
 
 #[test]

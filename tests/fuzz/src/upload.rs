@@ -71,6 +71,8 @@ impl Upload {
             args: vec![OsString::from(Compiler::COMMAND)],
             limits: COMPILE_LIMITS,
             wall_clock_max: COMPILE_LIMITS.wall_clock_max(),
+            // So few that they come and go.
+            function_bytes_max: 1 << 20,
         };
         let code = CodeConfig {
             compiler: plugin_runtime::Compiler::Child(child),

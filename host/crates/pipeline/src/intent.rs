@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AnyRule, DataRule, GroupId, IncarnationId, Mapped, PluginName, Rule, RuleId, VersionSelector,
+    AnyRule, DataRule, GroupId, IncarnationId, Mapped, PluginDigest, PluginName, Rule, RuleId,
+    VersionSelector,
 };
 use store::{GenerationsRecord, IncarnationRecord, MetaStore, MetaStoreError, PluginRecord};
 
@@ -120,6 +121,21 @@ impl Intent {
         status.chain(data).collect()
     }
 
+    /// The version of `plugin` that has these bytes.
+    pub(crate) fn version_with(
+        &self,
+        plugin: &PluginName,
+        digest: PluginDigest,
+    ) -> Option<&PluginRecord> {
+        let mut versions = self.plugins.get(plugin)?.iter();
+        versions.find(|record| record.digest == digest)
+    }
+
+    /// How many versions all plugins have together.
+    pub(crate) fn versions_count(&self) -> usize {
+        self.plugins.values().map(Vec::len).sum()
+    }
+
     /// The version that a rule's `mapping` names. `resolved` is what `latest` means; without it, the
     /// newest one that was not withdrawn for the rule.
     pub(crate) fn version(
@@ -139,7 +155,7 @@ impl Intent {
                 .and_then(by_number)
                 .or_else(|| versions.iter().rev().find(|it| !is_withdrawn(it))),
             VersionSelector::Number(number) => by_number(number),
-            VersionSelector::Digest(digest) => versions.iter().find(|it| it.digest == digest),
+            VersionSelector::Digest(digest) => self.version_with(&mapping.plugin, digest),
         }
     }
 }

@@ -294,6 +294,12 @@ impl Reloader {
             (Err(_), Err(_)) => true,
             _ => false,
         });
+        if let (false, Some(_), Some(rule), Ok(next)) = (is_same, before, rule, &mapper)
+            && rule.draft.enabled
+        {
+            // A swap: its first events come at once.
+            self.runtime.warm_up(&next.mapper);
+        }
         let generation = before.map_or(0, |it| it.generation) + u64::from(!is_same);
         ActiveIncarnation {
             rule_id: record.rule_id.clone(),
@@ -359,14 +365,12 @@ impl Reloader {
         if record.plugin != mapping.plugin {
             return Vec::new();
         }
-        let versions = intent.plugins.get(&record.plugin);
-        let stored = |digest: PluginDigest| versions?.iter().find(|it| it.digest == digest);
         let unusable = self.unusable.lock();
         let ways = generations::ready(record)
             .into_iter()
             .chain([record.active]);
         let others = ways.filter(|it| it.digest != present.digest);
-        let records = others.filter_map(|it| stored(it.digest));
+        let records = others.filter_map(|it| intent.version_with(&record.plugin, it.digest));
         records
             .filter(|version| !unusable.contains(&MapperKey::new(Some(rule_id), version, mapping)))
             .collect()

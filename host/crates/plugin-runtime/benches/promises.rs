@@ -12,6 +12,7 @@
 
 mod parts;
 mod spread;
+mod weather;
 
 use std::env;
 use std::fs;
@@ -47,7 +48,13 @@ fn main() {
     let template = runtime.compile(&component("template")).unwrap();
     let template = prepared(&runtime, &template, TEMPLATE);
 
+    let gaps = weather::gaps_per_second();
     calls(&mapper, &template, &event);
+    println!(
+        "{:<44}{gaps:>12.0} /s over 1 us, {:.0} /s afterwards (thousands: such a p99 is the machine's own)",
+        "pauses of a thread that reads the clock",
+        weather::gaps_per_second()
+    );
     activation(&status);
     memory(&mapper, &event);
     for path in env::var("RULEMILL_BENCH_COMPONENTS")
@@ -83,6 +90,11 @@ fn calls(mapper: &Arc<Mapper>, template: &Arc<Mapper>, event: &StatusEvent) {
     native.print("the same work in native Rust");
     held("warm call / native", warm.times(&native), 5.0);
     held("p99 / p50 of the warm call", warm.p99 / warm.p50, 4.0);
+    println!(
+        "{:<44}{:>12.2}",
+        "p99 / p50 in native Rust",
+        native.p99 / native.p50
+    );
     let rate = |nanos: f64| number(SLICE) / nanos * 1e9;
     println!(
         "{:<44}{:>12.0} calls/s on one core p50 (at least 250,000), {:.0} best, {:.0} p90",

@@ -8,12 +8,13 @@ use domain::{
     StatusEvent,
 };
 
+use crate::deadline::thread_cpu_time;
 use crate::fault::MapperFault;
 use crate::instance::{Instance, StartInstanceError};
 use crate::mapper::Mapper;
 use crate::room::with_room;
 use crate::runtime::PrepareMapperError;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, Turn};
 
 /// 2026-01-01: plugins may think that an event of 1970 is none.
 const TIME_MS: u64 = 1_767_225_600_000;
@@ -28,19 +29,19 @@ enum Failure {
 
 /// Starts an instance with the real configuration and maps one event of each type and `samples`.
 /// What the plugin rejects is fine; what makes it misbehave is not. `mapper` is thrown away, too: what the plugin counts
-/// here is none of the rule's.
+/// here is none of the rule's. Returns how quick its calls were.
 pub(crate) fn try_out(
     mapper: &Mapper,
     scheduler: &Scheduler,
     samples: &[Arc<StatusEvent>],
-) -> Result<(), PrepareMapperError> {
+) -> Result<Turn, PrepareMapperError> {
     let _ticking = mapper.core.ticker.begin();
     let tried = with_room(
         scheduler,
         || run(mapper, samples),
         |tried| match tried {
             Err(Failure::Fault(_, fault)) => Some(fault),
-            Ok(()) | Err(Failure::Refused(_)) => None,
+            Ok(_) | Err(Failure::Refused(_)) => None,
         },
     );
     tried.map_err(|failure| match failure {
@@ -56,19 +57,23 @@ pub(crate) fn try_out(
     })
 }
 
-fn run(mapper: &Mapper, samples: &[Arc<StatusEvent>]) -> Result<(), Failure> {
+fn run(mapper: &Mapper, samples: &[Arc<StatusEvent>]) -> Result<Turn, Failure> {
     let mut instance = Instance::start(mapper).map_err(|error| match error {
         StartInstanceError::Refused(reason) => Failure::Refused(reason),
         StartInstanceError::Fault(fault) => Failure::Fault("in init".to_owned(), fault),
     })?;
+    let (mut turn, cpu_before) = (Turn::default(), thread_cpu_time());
     let synthetic = EventType::ALL.into_iter().filter_map(event).map(Arc::new);
     for event in synthetic.chain(samples.iter().cloned()) {
         instance.map(mapper, &event).map_err(|fault| {
             let event_type = event.event_type.as_str();
             Failure::Fault(format!("on a {event_type} event"), fault)
         })?;
+        turn.calls += 1;
+        turn.longest_call = turn.longest_call.max(instance.call_cpu());
     }
-    Ok(())
+    turn.cpu = thread_cpu_time().saturating_sub(cpu_before);
+    Ok(turn)
 }
 
 /// An event as it could be; `None` never, since the name is valid.

@@ -5,7 +5,7 @@
 //! cache folder. Everything else (a torn file, one of another engine, a forged one, a link, a pipe)
 //! is a miss and is compiled anew. A cache that cannot be opened or written costs time only.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -144,7 +144,7 @@ impl CodeCache {
             }
         };
         let Some(code) = self.open_sealed(digest, found) else {
-            tracing::warn!(path = %path.display(), "compiled plugin is not what this host wrote and is compiled anew");
+            tracing::warn!(path = %path.display(), "compiled plugin is not what this host wrote, or was cut short when the machine failed, and is compiled anew");
             self.rejected.fetch_add(1, Ordering::Relaxed);
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -164,7 +164,7 @@ impl CodeCache {
         }
         let written = self
             .make_room(size)
-            .and_then(|()| write(&path, &[&self.tag(digest, code), code]));
+            .and_then(|()| write(&path, &[&self.tag(digest, code), code], Flush::Later));
         if let Err(error) = written {
             self.write_failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(path = %path.display(), %error, "compiled plugin cannot be kept");
@@ -245,15 +245,16 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
 fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut key = [0; KEY_BYTES];
     getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    write(path, &[&key])?;
+    // Without its key all that is there is compiled anew.
+    write(path, &[&key], Flush::Now)?;
     Ok(key)
 }
 
 /// A file, opened with `flags` as well, and its bytes, at most `bytes_max`.
-fn read(path: &Path, flags: OFlags, bytes_max: u64) -> io::Result<(fs::File, Vec<u8>)> {
+fn read(path: &Path, flags: OFlags, bytes_max: u64) -> io::Result<(File, Vec<u8>)> {
     // A pipe that nobody writes to is not waited for.
     let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = fs::File::options()
+    let file = File::options()
         .read(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path)?;
@@ -276,12 +277,22 @@ fn read(path: &Path, flags: OFlags, bytes_max: u64) -> io::Result<(fs::File, Vec
     Ok((file, bytes))
 }
 
-/// Writes a file that is there completely or not at all, for this user alone.
-fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// When what was written reaches the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    /// Before it has its name.
+    Now,
+    /// When the system likes: it is whole unless the machine fails in the next minute, and others need not wait for the
+    /// disk, the outbox before all.
+    Later,
+}
+
+/// Writes a file for this user alone; unless the machine fails, it is there completely or not at all.
+fn write(path: &Path, parts: &[&[u8]], flush: Flush) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     // What is in its place is neither followed (a link) nor waited for (a pipe).
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = fs::File::options()
+    let mut file = File::options()
         .custom_flags(flags.bits().cast_signed())
         .write(true)
         .create(true)
@@ -291,7 +302,9 @@ fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     for part in parts {
         file.write_all(part)?;
     }
-    file.sync_all()?;
+    if flush == Flush::Now {
+        file.sync_all()?;
+    }
     fs::rename(&unfinished, path)
 }
 

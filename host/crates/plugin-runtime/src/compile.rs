@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 
 use crate::budget::MemoryRefused;
 use crate::cases;
-use crate::compiler::{CompileCodeError, Compiler};
+use crate::compiler::{Answer, CompileCodeError, Compiler};
 use crate::config::MEMORY_BYTES_MAX;
 use crate::engine::Core;
 use crate::exports::PluginExports;
@@ -130,21 +130,24 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
             }
         }
     }
-    let code = match &core.compiler {
-        Compiler::InProcess => core
-            .engine
-            .precompile_component(&bytes)
-            .map_err(|error| refused(format!("{error:#}")))?,
+    let Answer { code, functions } = match &core.compiler {
+        Compiler::InProcess => {
+            let code = core.engine.precompile_component(&bytes);
+            let code = code.map_err(|error| refused(format!("{error:#}")))?;
+            Answer::without_functions(code)
+        }
         Compiler::Child(child) => {
             // Uploads, the folder and a reload may all come at once; the machine has memory for one.
             let _turn = core.compiling.lock();
-            child.compile(&bytes).map_err(|error| match error {
-                CompileCodeError::Refused(detail) => refused(detail),
-                CompileCodeError::TooExpensive(detail) => {
-                    CompilePluginError::TooExpensive { detail }
-                }
-                CompileCodeError::Failed(detail) => compiler_failed(&detail),
-            })?
+            child
+                .compile(&bytes, &core.functions)
+                .map_err(|error| match error {
+                    CompileCodeError::Refused(detail) => refused(detail),
+                    CompileCodeError::TooExpensive(detail) => {
+                        CompilePluginError::TooExpensive { detail }
+                    }
+                    CompileCodeError::Failed(detail) => compiler_failed(&detail),
+                })?
         }
     };
     let component = load(core, &code).map_err(|error| {
@@ -155,6 +158,7 @@ fn component(core: &Core, bytes: &[u8]) -> Result<Component, CompilePluginError>
         }
         compiler_failed(&detail)
     })?;
+    core.functions.take(functions);
     if let Some(cache) = &core.cache {
         cache.put(&digest, &code);
     }

@@ -1,15 +1,17 @@
 //! Bytes → machine code, in this process or in a child with limits of its own.
 //!
 //! A component can be made that takes minutes or gigabytes to compile. The child is this program
-//! again: it reads the component from stdin and writes its code to stdout; the system ends it at
+//! again: it reads the component from stdin and writes its code to stdout (see `pipes`); the system ends it at
 //! its limits of CPU time and memory, and it yields to everything else that wants the processor (see
 //! `idle`). One that gets no processor, or does nothing, ends at a limit of wall-clock time.
 
 mod child;
+mod functions;
 mod idle;
+mod pipes;
 
 use std::ffi::OsString;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -21,6 +23,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 pub use child::compile_stdin;
+pub(crate) use functions::FunctionBlocks;
+pub use functions::FunctionStats;
+pub(crate) use pipes::Answer;
+
+use pipes::{ANSWER_HEAD_BYTES, Question};
 
 /// Compiled code is at most this large, bytes.
 const CODE_BYTES_MAX: u64 = 512 << 20;
@@ -56,6 +63,9 @@ pub struct ChildCompiler {
     pub limits: CompileLimits,
     /// How long it may take, whatever it does; see [`CompileLimits::wall_clock_max`].
     pub wall_clock_max: Duration,
+    /// What is kept in memory of functions that were compiled, bytes, so that a component like an earlier one takes less time.
+    /// The oldest make room; 0 keeps none.
+    pub function_bytes_max: u64,
 }
 
 /// What the compilation of one component may use.
@@ -89,8 +99,12 @@ pub(crate) enum CompileCodeError {
 }
 
 impl ChildCompiler {
-    /// Compiles `component`. Blocks until the child ended.
-    pub(crate) fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileCodeError> {
+    /// Compiles `component`, with the help of `functions`. Blocks until the child ended.
+    pub(crate) fn compile(
+        &self,
+        component: &[u8],
+        functions: &FunctionBlocks,
+    ) -> Result<Answer, CompileCodeError> {
         let failed =
             |error: io::Error| CompileCodeError::Failed(format!("the compiler process: {error}"));
         let mut child = Command::new(&self.program)
@@ -102,25 +116,34 @@ impl ChildCompiler {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        let (code, talk) = self.attend(&mut child, component)?;
+        let (blocks, block_bytes_max) = functions.for_component(component);
+        let question = Question {
+            block_bytes_max,
+            component,
+            blocks: blocks.iter().map(AsRef::as_ref).collect(),
+        };
+        let (answer, talk) = self.attend(&mut child, &question)?;
         let status = child.wait().map_err(failed)?;
-        if u64::try_from(code.len()).unwrap_or(u64::MAX) >= CODE_BYTES_MAX {
+        let size = u64::try_from(answer.len()).unwrap_or(u64::MAX);
+        if size >= question.answer_bytes_max() {
             return Err(CompileCodeError::TooExpensive(format!(
                 "its machine code has more than {} MiB, which is the most; make the component smaller",
                 CODE_BYTES_MAX >> 20
             )));
         }
-        if status.success() {
-            return Ok(code);
+        if !status.success() {
+            return Err(self.error(status, String::from_utf8_lossy(&talk).trim()));
         }
-        Err(self.error(status, String::from_utf8_lossy(&talk).trim()))
+        Answer::read(answer, block_bytes_max).ok_or_else(|| {
+            CompileCodeError::Failed("the answer of the compiler process is cut short".to_owned())
+        })
     }
 
-    /// Gives the child its component and takes what it writes, until it ended or its time is up.
+    /// Asks the child and takes what it writes, until it ended or its time is up.
     fn attend(
         &self,
         child: &mut Child,
-        component: &[u8],
+        question: &Question<'_>,
     ) -> Result<(Vec<u8>, Vec<u8>), CompileCodeError> {
         let failed =
             |error: io::Error| CompileCodeError::Failed(format!("the compiler process: {error}"));
@@ -150,8 +173,8 @@ impl ChildCompiler {
             if listening.is_err() {
                 kill(pid);
             }
-            let code = exchange(child, component);
-            if code.is_err() {
+            let answer = exchange(child, question);
+            if answer.is_err() {
                 kill(pid);
             }
             // Not reaped before the watch ended: its number must not be another process's.
@@ -163,7 +186,7 @@ impl ChildCompiler {
             watching?;
             waited?;
             let talk = listening?.join().unwrap_or_default();
-            Ok((code?, talk))
+            Ok((answer?, talk))
         });
         if is_late.load(Ordering::Relaxed) {
             drop(child.wait());
@@ -228,17 +251,25 @@ impl ChildCompiler {
     }
 }
 
-/// The code that the child wrote.
-fn exchange(child: &mut Child, component: &[u8]) -> io::Result<Vec<u8>> {
+impl Question<'_> {
+    fn answer_bytes_max(&self) -> u64 {
+        CODE_BYTES_MAX + self.block_bytes_max + ANSWER_HEAD_BYTES as u64
+    }
+}
+
+/// What the child answered.
+fn exchange(child: &mut Child, question: &Question<'_>) -> io::Result<Vec<u8>> {
     if let Some(mut stdin) = child.stdin.take() {
         // A child that ended early says why by its status.
-        drop(stdin.write_all(component));
+        drop(question.write(&mut stdin));
     }
-    let mut code = Vec::new();
+    let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(CODE_BYTES_MAX).read_to_end(&mut code)?;
+        stdout
+            .take(question.answer_bytes_max())
+            .read_to_end(&mut answer)?;
     }
-    Ok(code)
+    Ok(answer)
 }
 
 /// The beginning of what the child says. The rest is read, too, so that it can say it and end: a

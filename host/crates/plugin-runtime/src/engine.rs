@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, OptLevel};
 
 use crate::budget::MemoryBudget;
 use crate::code_cache::CodeCache;
-use crate::compiler::Compiler;
+use crate::compiler::{Compiler, FunctionBlocks};
 use crate::config::{CodeConfig, RuntimeConfig};
 use crate::pool;
 use crate::runtime::StartRuntimeError;
@@ -26,6 +26,7 @@ pub(crate) struct Core {
     pub(crate) compiler: Compiler,
     /// Held while a child compiles: there is one at a time, whoever asks. It has its whole time from then on.
     pub(crate) compiling: Mutex<()>,
+    pub(crate) functions: FunctionBlocks,
     pub(crate) cache: Option<CodeCache>,
 }
 
@@ -54,6 +55,10 @@ impl Core {
             .map_err(|error| StartRuntimeError::engine(&error))?;
         let linker = sandbox::link(&engine).map_err(|error| StartRuntimeError::engine(&error))?;
         let ticker = Ticker::start(engine.weak()).map_err(StartRuntimeError::SpawnThread)?;
+        let function_bytes_max = match &code.compiler {
+            Compiler::InProcess => 0,
+            Compiler::Child(child) => child.function_bytes_max,
+        };
         let budget = Arc::new(MemoryBudget::new(config.memory_total_bytes_max, places));
         let cache = code
             .cache
@@ -66,6 +71,7 @@ impl Core {
             budget,
             compiler: code.compiler,
             compiling: Mutex::new(()),
+            functions: FunctionBlocks::new(function_bytes_max),
             cache,
         })
     }

@@ -40,7 +40,7 @@ pub use cases::{
 };
 pub use code_cache::{CodeCacheConfig, CodeCacheStats};
 pub use compile::CompilePluginError;
-pub use compiler::{ChildCompiler, CompileLimits, Compiler, compile_stdin};
+pub use compiler::{ChildCompiler, CompileLimits, Compiler, FunctionStats, compile_stdin};
 pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig};
 pub use fault::{CallPhase, CountedPart, MapperFault, MemoryScope};
 pub use fuel::{FuelUsed, MeasureFuelError, measure_fuel};

@@ -12,13 +12,14 @@ use tokio::sync::oneshot;
 use crate::canary;
 use crate::code_cache::CodeCacheStats;
 use crate::compile::{self, CompilePluginError};
+use crate::compiler::FunctionStats;
 use crate::config::{CodeConfig, RuntimeConfig};
 use crate::engine::Core;
 use crate::fault::MapperFault;
 use crate::inspect::{self, InspectPluginError, PluginFacts};
 use crate::mapper::{CompiledPlugin, Mapper, MapperSpec};
 use crate::scheduler::{Job, Lane, Scheduler, Verdicts};
-use crate::worker::Worker;
+use crate::worker::{Worker, start_instance};
 
 /// Threads of the slow lane on a small machine: some plugins that loop should not keep a sound one from starting.
 const SLOW_THREADS_MIN: usize = 4;
@@ -170,6 +171,12 @@ impl PluginRuntime {
         cache.map(|cache| cache.stats()).unwrap_or_default()
     }
 
+    /// What became of the functions of compiled plugins; all zero when no child compiles.
+    #[must_use]
+    pub fn function_stats(&self) -> FunctionStats {
+        self.core.functions.stats()
+    }
+
     /// Makes a mapper of `plugin` and tries it out in a throw-away instance. Blocks for some calls
     /// of the plugin, up to their deadlines.
     ///
@@ -184,8 +191,28 @@ impl PluginRuntime {
     ) -> Result<Arc<Mapper>, PrepareMapperError> {
         let samples = std::mem::take(&mut spec.samples);
         let tried = self.untried(plugin, spec.clone())?;
-        canary::try_out(&tried, &self.scheduler, &samples)?;
-        self.untried(plugin, spec).map(Arc::new)
+        let turn = canary::try_out(&tried, &self.scheduler, &samples)?;
+        let mapper = self.untried(plugin, spec)?;
+        // Its first events need not wait for what is known of it already.
+        self.scheduler.note_trial(mapper.id, &turn);
+        Ok(Arc::new(mapper))
+    }
+
+    /// Starts an instance of `mapper` if it has none to spare, so that its first events find one and a swap keeps nobody
+    /// waiting. Blocks up to the deadline of `init`. Where there is no memory for it, none is taken from others, and what
+    /// goes wrong is told with the first event, which starts another one.
+    pub fn warm_up(&self, mapper: &Mapper) {
+        if self.scheduler.has_idle(mapper.id) {
+            return;
+        }
+        let _ticking = self.core.ticker.begin();
+        match start_instance(mapper) {
+            Ok(instance) => self.scheduler.add_idle(mapper.id, instance),
+            Err(error) => {
+                let fault = error.into_fault();
+                tracing::debug!(%fault, "no instance of a plugin could be started ahead of its first event");
+            }
+        }
     }
 
     /// Whose idle instances make room for one that is tried.

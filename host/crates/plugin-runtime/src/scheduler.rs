@@ -1,8 +1,8 @@
 //! Which mapper's job a free mapper thread takes next, and with which instance.
 //!
 //! There are two lanes with threads of their own. In the quick lane are mappers that have a warm instance and whose calls
-//! were short so far. Everything else is in the slow lane: starts of instances, new mappers, mappers that were slow or
-//! faulty, and events that need the memory of others. So whatever a plugin does in `init` or in its calls, the threads of
+//! were short so far, in their canary or after it. Everything else is in the slow lane: starts of instances for a job, new
+//! mappers, mappers that were slow or faulty, and events that need the memory of others. So whatever a plugin does in `init` or in its calls, the threads of
 //! the quick lane soon are free again.
 //!
 //! In each lane the mapper is served first that used the least CPU time lately. Its jobs are first in, first out; a job
@@ -179,6 +179,34 @@ impl Scheduler {
             return;
         };
         queue.end_turn(turn, Instant::now());
+        self.line_up(&mut state, id);
+    }
+
+    /// What the calls of the mapper `id` were like when it was tried.
+    pub(crate) fn note_trial(&self, id: u64, turn: &Turn) {
+        let mut state = self.state.lock();
+        state.queues.entry(id).or_default().note_trial(turn);
+    }
+
+    /// Whether the mapper `id` has a warm instance that no thread works with.
+    pub(crate) fn has_idle(&self, id: u64) -> bool {
+        let state = self.state.lock();
+        state
+            .queues
+            .get(&id)
+            .is_some_and(|queue| !queue.idle.is_empty())
+    }
+
+    /// One more warm instance for the mapper `id`, unless it has as many as threads may work for it.
+    pub(crate) fn add_idle(&self, id: u64, instance: Instance) {
+        let mut state = self.state.lock();
+        let queue = state.queues.entry(id).or_default();
+        if queue.running + queue.idle.len() >= self.threads_per_mapper {
+            drop(state);
+            drop(instance);
+            return;
+        }
+        queue.idle.push(instance);
         self.line_up(&mut state, id);
     }
 

@@ -144,16 +144,24 @@ impl Worker {
 
     fn start(&self, mapper: &Mapper, turn: &mut Turn) -> Result<Instance, MapperFault> {
         let cpu_before = thread_cpu_time();
-        // Relaxed, here as elsewhere: the counters are only read for reporting.
-        mapper.usage.instances.fetch_add(1, Ordering::Relaxed);
-        let start = || Instance::start(mapper);
-        let started = with_room(&self.scheduler, start, |started| match started {
-            Err(StartInstanceError::Fault(fault)) => Some(fault),
-            Ok(_) | Err(StartInstanceError::Refused(_)) => None,
-        });
+        let started = with_room(
+            &self.scheduler,
+            || start_instance(mapper),
+            |started| match started {
+                Err(StartInstanceError::Fault(fault)) => Some(fault),
+                Ok(_) | Err(StartInstanceError::Refused(_)) => None,
+            },
+        );
         turn.starts_cpu += thread_cpu_time().saturating_sub(cpu_before);
         started.map_err(StartInstanceError::into_fault)
     }
+}
+
+/// Starts an instance and counts it.
+pub(crate) fn start_instance(mapper: &Mapper) -> Result<Instance, StartInstanceError> {
+    // Relaxed, here as elsewhere: the counters are only read for reporting.
+    mapper.usage.instances.fetch_add(1, Ordering::Relaxed);
+    Instance::start(mapper)
 }
 
 /// Counts an event that the mapper was called for.

@@ -189,6 +189,26 @@ impl MetaStore {
         })
     }
 
+    /// The versions of one plugin, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or a record is damaged.
+    pub fn plugin_versions(&self, name: &PluginName) -> Result<Vec<PluginRecord>, MetaStoreError> {
+        let name = name.as_str();
+        self.read(|database| {
+            let table = database.begin_read()?.open_table(PLUGINS)?;
+            let mut records = Vec::new();
+            for row in table.range((name, 0)..=(name, u32::MAX))? {
+                let (key, json) = row?;
+                records.push(record::plugin(name, key.value().1, json.value()));
+            }
+            Ok(records)
+        })?
+        .into_iter()
+        .collect()
+    }
+
     /// All groups, also deleted ones, sorted by id.
     ///
     /// # Errors

@@ -68,7 +68,8 @@ fn code() -> CodeConfig {
         cpu_seconds_max: defaults::COMPILE_TIME.as_secs(),
     };
     CodeConfig {
-        compiler: compiled_code::compiler(limits),
+        // One component, and then this process ends.
+        compiler: compiled_code::compiler(limits, 0),
         cache: cache(),
     }
 }

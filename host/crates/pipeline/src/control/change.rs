@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use domain::Actor;
 use tokio::sync::MutexGuard;
 
 use super::Control;
+use crate::generations::Stamp;
 
 /// A change under way; no other one is. What was loaded to try it and is in no snapshot is forgotten when it ends,
 /// however it ends: else each refused change would keep its plugin's code.
@@ -27,6 +29,14 @@ impl fmt::Debug for Change<'_> {
 }
 
 impl Control {
+    /// That `by` does something, now.
+    pub(super) fn stamp(&self, by: &Actor) -> Stamp {
+        Stamp {
+            by: by.clone(),
+            at_ms: self.clock.now_ms(),
+        }
+    }
+
     /// Waits for its turn. For changes that load plugins before they are stored.
     pub(super) async fn begin_change(&self) -> Change<'_> {
         let turn = self.change.lock().await;

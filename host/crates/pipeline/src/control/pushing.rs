@@ -12,7 +12,7 @@ use domain::{
 };
 use plugin_runtime::{CompiledPlugin, PluginFacts};
 use store::fail_point::{self, FailPoint};
-use store::{GenerationsRecord, MetaStore, MetaWrite, PluginRecord, WriteMetaError};
+use store::{GenerationsRecord, MetaWrite, PluginRecord, WriteMetaError};
 
 use super::plugins::{last_version_key, or_refused};
 use super::{Control, ControlCode, ControlError, PluginVersionView};
@@ -21,7 +21,7 @@ use crate::control_errors;
 use crate::generations::{self, Stamp};
 use crate::intent::{Intent, resolved_key};
 
-/// Versions of all plugins together: each upload looks at all of them, and each keeps its bytes.
+/// Versions of all plugins together: each change reads what is known of all of them, and each keeps its bytes.
 pub(crate) const VERSIONS_MAX: usize = 10_000;
 
 /// What a version becomes for the rules that follow `latest`.
@@ -36,6 +36,40 @@ pub(super) struct Moves {
     pub(super) refusals: Vec<(RuleId, ControlError)>,
     /// They went back from these bytes, and do not try them.
     pub(super) withdrawn: Vec<RuleId>,
+}
+
+/// The versions of one plugin, as the store has them.
+#[derive(Debug)]
+pub(super) struct KnownVersions {
+    /// Oldest first.
+    records: Vec<PluginRecord>,
+    /// The greatest number that a deleted version had.
+    last_deleted: Option<u32>,
+}
+
+impl KnownVersions {
+    /// The version that has these bytes.
+    fn with(&self, digest: PluginDigest) -> Option<&PluginRecord> {
+        self.records.iter().find(|record| record.digest == digest)
+    }
+
+    /// The record of a component that is no version yet.
+    pub(super) fn next(&self, name: PluginName, facts: PluginFacts, stamp: Stamp) -> PluginRecord {
+        let last = self.records.iter().map(|record| record.version).max();
+        // A number that a history names is not given again.
+        let last = last.max(self.last_deleted);
+        PluginRecord {
+            version: last.unwrap_or(0) + 1,
+            name,
+            digest: facts.digest,
+            size_bytes: u64::try_from(facts.size_bytes).unwrap_or(u64::MAX),
+            exports: facts.exports,
+            imports: facts.imports,
+            created_at_ms: stamp.at_ms,
+            created_by: stamp.by,
+            is_built_in: false,
+        }
+    }
 }
 
 /// Under which conditions a version is tried for a rule.
@@ -120,9 +154,9 @@ impl Control {
         let (facts, bytes) = self.inspect(bytes).await?;
         let digest = facts.digest;
         let mut tried = None;
-        if self.stored_version(&name, digest).await?.is_none() {
+        if self.intent.load().version_with(&name, digest).is_none() {
             // Compiling may take minutes, which are better spent on what can be kept.
-            check_versions(self.intent.load().plugins.values().map(Vec::len).sum())?;
+            check_versions(self.intent.load().versions_count())?;
             tried = Some(self.try_component(&name, digest, &bytes).await?);
         }
         let terms = MoveTerms {
@@ -132,21 +166,23 @@ impl Control {
         };
         let _change = self.begin_change().await;
         let intent = self.intent.load_full();
+        let known = self.known_versions(&name).await?;
         // Somebody else may have pushed the same bytes meanwhile.
-        if let Some(record) = self.stored_version(&name, digest).await? {
+        if let Some(record) = known.with(digest) {
             if is_again {
-                let moves = self.moves(&intent, &record, &terms).await?;
-                self.take_moves(&record, moves, None).await?;
+                let moves = self.moves(&intent, record, &terms).await?;
+                self.take_moves(record, moves, None).await?;
             }
-            return Ok((self.version_view(&self.intent.load(), &record), false));
+            return Ok((self.version_view(&self.intent.load(), record), false));
         }
+        check_versions(intent.versions_count())?;
         let plugin = match tried {
             Some(plugin) => plugin,
             // It was a version, and was deleted meanwhile.
             None => self.try_component(&name, digest, &bytes).await?,
         };
         self.reloader.keep(plugin);
-        let record = self.next_version(name, facts, by, false).await?;
+        let record = known.next(name, facts, self.stamp(by));
         let moves = self.moves(&intent, &record, &terms).await?;
         self.take_moves(&record, moves, Some(bytes)).await?;
         Ok((self.version_view(&self.intent.load(), &record), true))
@@ -162,11 +198,16 @@ impl Control {
                 ControlError::new(ControlCode::InvalidPluginName, error.to_string())
             })?;
             let (facts, bytes) = self.inspect(plugin.bytes.to_vec()).await?;
-            if self.stored_version(&name, facts.digest).await?.is_some() {
+            let known = self.known_versions(&name).await?;
+            if known.with(facts.digest).is_some() {
                 continue;
             }
-            // They are tested with the host; compiling them here would only delay the start.
-            let record = self.next_version(name, facts, &Actor::host(), true).await?;
+            // They are tested with the host; compiling them here would only delay the start. A newer host is never kept
+            // from bringing its own, however many versions there are.
+            let record = PluginRecord {
+                is_built_in: true,
+                ..known.next(name, facts, self.stamp(&Actor::host()))
+            };
             self.write(move |tx| tx.put_plugin(&record, &bytes)).await?;
         }
         Ok(())
@@ -207,51 +248,18 @@ impl Control {
         .await
     }
 
-    async fn stored_version(
+    /// What the store knows of the plugin `name`. Whoever numbers a version by it has the turn of a change.
+    pub(super) async fn known_versions(
         &self,
         name: &PluginName,
-        digest: PluginDigest,
-    ) -> Result<Option<PluginRecord>, ControlError> {
+    ) -> Result<KnownVersions, ControlError> {
         let (meta, name) = (Arc::clone(&self.meta), name.clone());
         self.blocking(move || {
-            let mut versions = all_versions(&meta)?.into_iter();
-            Ok(versions.find(|record| record.name == name && record.digest == digest))
-        })
-        .await
-    }
-
-    /// The record of a component that is no version yet.
-    pub(super) async fn next_version(
-        &self,
-        name: PluginName,
-        facts: PluginFacts,
-        by: &Actor,
-        is_built_in: bool,
-    ) -> Result<PluginRecord, ControlError> {
-        let meta = Arc::clone(&self.meta);
-        let (created_at_ms, created_by) = (self.clock.now_ms(), by.clone());
-        self.blocking(move || {
-            let mut known = all_versions(&meta)?;
-            // A newer host is never kept from bringing its own.
-            if !is_built_in {
-                check_versions(known.len())?;
-            }
-            known.retain(|record| record.name == name);
-            let last = known.iter().map(|it| it.version).max();
-            let deleted = meta.setting(&last_version_key(&name));
-            let deleted = deleted.map_err(|error| control_errors::store(&error))?;
-            // A number that a history names is not given again.
-            let last = last.max(deleted.and_then(|number| number.parse().ok()));
-            Ok(PluginRecord {
-                version: last.unwrap_or(0) + 1,
-                name,
-                digest: facts.digest,
-                size_bytes: u64::try_from(facts.size_bytes).unwrap_or(u64::MAX),
-                exports: facts.exports,
-                imports: facts.imports,
-                created_at_ms,
-                created_by,
-                is_built_in,
+            let failed = |error| control_errors::store(&error);
+            let deleted = meta.setting(&last_version_key(&name)).map_err(failed)?;
+            Ok(KnownVersions {
+                records: meta.plugin_versions(&name).map_err(failed)?,
+                last_deleted: deleted.and_then(|number| number.parse().ok()),
             })
         })
         .await
@@ -288,10 +296,7 @@ impl Control {
             if !is_withdrawn && old.is_some_and(|old| old.active.version >= record.version) {
                 continue;
             }
-            let stamp = Stamp {
-                by: terms.by.clone(),
-                at_ms: self.clock.now_ms(),
-            };
+            let stamp = self.stamp(terms.by);
             let (reloader, candidate) = (Arc::clone(&self.reloader), record.clone());
             let (id, mapping) = (rule_id.clone(), mapping.clone());
             let canary = self.blocking(move || {
@@ -353,11 +358,6 @@ impl Control {
             tracing::warn!(%rule_id, version, error, "new plugin version failed the rule's canary, the rule keeps its version");
         }
     }
-}
-
-fn all_versions(meta: &MetaStore) -> Result<Vec<PluginRecord>, ControlError> {
-    meta.plugins()
-        .map_err(|error| control_errors::store(&error))
 }
 
 /// Whether there may be one more than `count` versions of all plugins.

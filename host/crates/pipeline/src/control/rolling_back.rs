@@ -6,7 +6,7 @@ use domain::{Actor, PluginName, Rule, RuleId, VersionSelector};
 use store::{ActivationOutcome, GenerationsRecord, PluginRecord};
 
 use super::{Control, ControlCode, ControlError, NewAuditEntry};
-use crate::generations::{self, Stamp};
+use crate::generations;
 use crate::intent::{Intent, resolved_key};
 use crate::rollback::RollbackRequest;
 
@@ -173,17 +173,13 @@ impl Control {
                 );
                 ControlError::new(error.code, message)
             })?;
-        let stamp = Stamp {
-            by: by.clone(),
-            at_ms: self.clock.now_ms(),
-        };
         Ok(Step {
             rolled_back: RolledBackRule {
                 rule_id: rule_id.clone(),
                 from: old.active.version,
                 to: target.version,
             },
-            record: generations::rolled_back(old, target, reason, &stamp),
+            record: generations::rolled_back(old, target, reason, &self.stamp(by)),
         })
     }
 
@@ -215,7 +211,6 @@ fn target<'a>(
     record: &GenerationsRecord,
     version: Option<u32>,
 ) -> Option<&'a PluginRecord> {
-    let versions = intent.plugins.get(&record.plugin)?;
     let mut earlier = record.earlier.iter().rev();
     earlier.find_map(|it| {
         let is_it = version.is_none_or(|version| version == it.version);
@@ -224,7 +219,7 @@ fn target<'a>(
         if !is_it || !is_other || is_withdrawn {
             return None;
         }
-        versions.iter().find(|stored| stored.digest == it.digest)
+        intent.version_with(&record.plugin, it.digest)
     })
 }
 

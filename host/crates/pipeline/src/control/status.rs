@@ -236,6 +236,7 @@ impl Control {
             outbox: self.outbox.stats(),
             plugin_counters,
             plugin_lines_dropped,
+            compiled_functions: self.runtime.function_stats(),
             status,
         })
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use domain::{EventType, RuleId};
+use plugin_runtime::FunctionStats;
 use store::OutboxStats;
 
 use crate::view::{EventCounts, PipelineStatus};
@@ -29,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) plugin_counters: Vec<(RuleId, Vec<(String, u64)>)>,
     /// Of each rule the log lines of its plugin that were too many.
     pub(crate) plugin_lines_dropped: Vec<(RuleId, u64)>,
+    pub(crate) compiled_functions: FunctionStats,
 }
 
 type Pick = fn(&EventCounts) -> u64;
@@ -69,6 +71,7 @@ pub(super) fn write(text: &mut String, snapshot: &Snapshot) {
     outbox_state(text, snapshot);
     plugin_counters(text, snapshot);
     plugin_lines(text, snapshot);
+    compiled_functions(text, snapshot.compiled_functions);
     live_readers(text, snapshot.live);
 }
 
@@ -99,6 +102,23 @@ fn plugin_lines(text: &mut String, snapshot: &Snapshot) {
     line!(text, "# TYPE {name} counter");
     for (rule_id, dropped) in &snapshot.plugin_lines_dropped {
         line!(text, "{name}_total{{rule_id=\"{rule_id}\"}} {dropped}");
+    }
+}
+
+fn compiled_functions(text: &mut String, functions: FunctionStats) {
+    let name = "rulemill_plugin_functions";
+    line!(text, "# TYPE {name} counter");
+    for (outcome, count) in [
+        ("compiled", functions.compiled),
+        ("reused", functions.reused),
+    ] {
+        line!(text, "{name}_total{{outcome=\"{outcome}\"}} {count}");
+    }
+    for (what, bytes) in [
+        ("bytes", functions.kept_bytes),
+        ("bytes_max", functions.kept_bytes_max),
+    ] {
+        line!(text, "# TYPE {name}_{what} gauge\n{name}_{what} {bytes}");
     }
 }
 

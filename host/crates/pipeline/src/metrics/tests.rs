@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{EventType, InstanceId, RuleId};
+use plugin_runtime::FunctionStats;
 use store::OutboxStats;
 
 use super::{Metrics, Snapshot, TypeCounts};
@@ -60,6 +61,12 @@ fn snapshot() -> Snapshot {
             vec![("a\"b\\c\n".to_owned(), 7)],
         )],
         plugin_lines_dropped: vec![(RuleId::parse("rule-1").unwrap(), 900)],
+        compiled_functions: FunctionStats {
+            reused: 11,
+            compiled: 12,
+            kept_bytes: 13,
+            kept_bytes_max: 14,
+        },
     }
 }
 
@@ -82,6 +89,10 @@ fn every_term_of_the_sums_is_a_series() {
         "rulemill_outbox_events_pending 2",
         "rulemill_plugin_counter{rule_id=\"rule-1\",name=\"a\\\"b\\\\c \"} 7",
         "rulemill_plugin_log_lines_dropped_total{rule_id=\"rule-1\"} 900",
+        "rulemill_plugin_functions_total{outcome=\"reused\"} 11",
+        "rulemill_plugin_functions_total{outcome=\"compiled\"} 12",
+        "rulemill_plugin_functions_bytes 13",
+        "rulemill_plugin_functions_bytes_max 14",
     ] {
         assert!(text.lines().any(|it| it == line), "no line {line}");
     }

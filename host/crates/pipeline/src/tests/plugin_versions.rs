@@ -92,6 +92,22 @@ fn outcomes(host: &Host) -> Vec<(u32, ActivationOutcome, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_begins_to_map_is_warm_and_what_is_only_tried_is_not() {
+    let host = start(VersionSelector::Latest).await;
+    let started = |host: &Host| state(host).mapper.map(|it| (it.instances, it.calls));
+    push(&host, component(TRAPS, 1)).await;
+    assert_eq!(started(&host), Some((1, 0)));
+    push(&host, component(TRAPS, 2)).await;
+    assert_eq!(started(&host), Some((1, 0)));
+    // It is still warm.
+    back(&host, &plugin(), None).await.unwrap();
+    assert_eq!((version(&host), started(&host)), (Some(1), Some((1, 0))));
+    // A start warms nothing: its first events come later, if any do.
+    let host = host.restart().await;
+    assert_eq!((version(&host), started(&host)), (Some(1), Some((0, 0))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_goes_back_and_stays_back_until_told_otherwise() {
     let host = start(VersionSelector::Latest).await;
     push(&host, component(TRAPS, 1)).await;
@@ -418,6 +434,7 @@ fn broken_compiler() -> Compiler {
             cpu_seconds_max: 10,
         },
         wall_clock_max: PATIENCE,
+        function_bytes_max: 0,
     })
 }
 

@@ -30,6 +30,7 @@ fn slow_compiler(folder: &Path) -> CodeConfig {
                 cpu_seconds_max: 10,
             },
             wall_clock_max: PATIENCE,
+            function_bytes_max: 0,
         }),
         cache: None,
     }

@@ -1,10 +1,11 @@
-//! The child's side: takes its limits on, reads a component, writes its code.
+//! The child's side: takes its limits on, reads what to compile, writes the code.
 
 use std::fmt::Display;
 use std::io::{self, Read as _, Write as _};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::pipes::Question;
 use super::{CompileLimits, DETAIL_BYTES_MAX, REFUSED, idle};
 use crate::guest_channel::cut;
 
@@ -25,16 +26,19 @@ pub fn compile_stdin(limits: CompileLimits) -> u8 {
 fn compile_streams(limits: CompileLimits) -> Result<(), (u8, String)> {
     let failed = |what: &str, error: &dyn Display| (1, format!("{what}: {error}"));
     take_on(limits).map_err(|error| failed("limits", &error))?;
-    let mut component = Vec::new();
+    let mut question = Vec::new();
     io::stdin()
         .lock()
-        .read_to_end(&mut component)
+        .read_to_end(&mut question)
         .map_err(|error| failed("stdin", &error))?;
-    let code = idle::precompile(component).map_err(|error| failed("engine", &error))?;
-    let code = code.map_err(|detail| (u8::try_from(REFUSED).unwrap_or(1), detail))?;
+    // For all threads; this process ends with it.
+    let question = Question::read(question.leak())
+        .ok_or_else(|| failed("stdin", &"the question is cut short"))?;
+    let answer = idle::precompile(&question).map_err(|error| failed("engine", &error))?;
+    let answer = answer.map_err(|detail| (u8::try_from(REFUSED).unwrap_or(1), detail))?;
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(&code)
+    answer
+        .write(&mut stdout)
         .and_then(|()| stdout.flush())
         .map_err(|error| failed("stdout", &error))
 }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::panic;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::Engine;
 
+use super::functions::KnownFunctions;
+use super::pipes::{Answer, Question};
 use crate::engine;
 
 /// How often it is asked whether the idle thread gets on.
@@ -21,22 +24,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// As the first thread of a process has it: deeply nested functions need much.
 const STACK_BYTES: usize = 8 << 20;
 
-/// The machine code of `component`, or why the compiler refused it; the compiler's panic is the caller's.
+/// The machine code that is asked for, or why the compiler refused the component; the compiler's panic is the caller's.
 ///
 /// # Errors
 ///
 /// When a thread or the engine cannot be started.
-pub(super) fn precompile(component: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
+pub(super) fn precompile(question: &Question<'static>) -> io::Result<Result<Answer, String>> {
     let (tell, told) = mpsc::channel();
-    // For both threads; this process ends with it.
-    let component: &[u8] = component.leak();
+    let of_idle = question.clone();
     let idle = thread::Builder::new()
         .name("compile-idle".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
             if give_way() {
                 // Whoever has the code already does not listen.
-                drop(tell.send(compile(component, true)));
+                drop(tell.send(compile(&of_idle, true)));
             }
         })?;
     loop {
@@ -59,7 +61,7 @@ pub(super) fn precompile(component: Vec<u8>) -> io::Result<Result<Vec<u8>, Strin
         }
     }
     // On this thread alone: those that share the work are of the idle class, too.
-    compile(component, false)
+    compile(question, false)
 }
 
 /// This thread, and those that it starts, give way to everybody; whether the system lets them.
@@ -79,10 +81,61 @@ fn give_way() -> bool {
     false
 }
 
-fn compile(component: &[u8], is_parallel: bool) -> io::Result<Result<Vec<u8>, String>> {
+/// Each call has functions of its own: the first may go on while the second does.
+fn compile(question: &Question<'static>, is_parallel: bool) -> io::Result<Result<Answer, String>> {
+    let functions = KnownFunctions::of(question).map(Arc::new);
     let mut settings = engine::settings();
     settings.parallel_compilation(is_parallel);
+    if let Some(functions) = &functions {
+        settings
+            .enable_incremental_compilation(Arc::clone(functions) as _)
+            .map_err(io::Error::other)?;
+    }
     let engine = Engine::new(&settings).map_err(io::Error::other)?;
-    let code = engine.precompile_component(component);
-    Ok(code.map_err(|error| format!("{error:#}")))
+    let code = engine.precompile_component(question.component);
+    Ok(code
+        .map(|code| Answer {
+            code,
+            functions: functions.map(|it| it.told()).unwrap_or_default(),
+        })
+        .map_err(|error| format!("{error:#}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixture::{ACCEPT, component};
+
+    fn compiled(map: &str, blocks: &[&'static [u8]]) -> Answer {
+        let question = Question {
+            block_bytes_max: 1 << 20,
+            component: component(ACCEPT, map).leak(),
+            blocks: blocks.to_vec(),
+        };
+        precompile(&question).unwrap().unwrap()
+    }
+
+    #[test]
+    fn functions_from_before_spare_work_and_change_no_code() {
+        let first = compiled("(i32.const 1024)", &[]);
+        let (count, block) = (first.functions.compiled, first.functions.block);
+        assert!(first.functions.reused == 0 && count > 0 && !block.is_empty());
+        let block: &'static [u8] = block.leak();
+
+        let again = compiled("(i32.const 1024)", &[block]);
+        let (reused, compiled_anew) = (again.functions.reused, again.functions.compiled);
+        assert_eq!(reused + compiled_anew, count);
+        // The keys of a few of the engine's own functions differ from one compilation to the next.
+        assert!(compiled_anew <= count / 8, "{compiled_anew}");
+        assert!(again.code == first.code);
+
+        let alone = compiled("(i32.const 1100)", &[]);
+        // What is behind a cut is not known, and nothing more comes of it.
+        for blocks in [[block], [&block[..block.len() / 2]]] {
+            let other = compiled("(i32.const 1100)", &blocks);
+            assert!(other.functions.reused > 0 && other.functions.compiled > 0);
+            assert!(other.code == alone.code);
+        }
+        assert!(alone.code != first.code);
+    }
 }

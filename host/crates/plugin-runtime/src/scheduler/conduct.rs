@@ -59,6 +59,13 @@ impl Conduct {
         }
     }
 
+    /// Judges a trial before the first turn. A bad one is no reason to need more: first calls are often slow.
+    pub(super) fn note_trial(&mut self, turn: &Turn) {
+        if !is_bad(turn) {
+            self.row = self.row.saturating_add(turn.calls);
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         while self.row_needed > ROW_MIN {
             let Some(due) = self.since.map(|since| since + FORGETTING) else {

@@ -76,6 +76,11 @@ impl Queue {
         self.used.lately(now)
     }
 
+    /// Judges what its calls were like before it had any job.
+    pub(super) fn note_trial(&mut self, turn: &Turn) {
+        self.conduct.note_trial(turn);
+    }
+
     /// A thread ends its work for the mapper.
     pub(super) fn end_turn(&mut self, turn: Turn, now: Instant) {
         self.running = self.running.saturating_sub(1);

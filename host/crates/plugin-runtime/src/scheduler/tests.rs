@@ -6,10 +6,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Job, Lane, Scheduler, Turn, Verdicts};
-use crate::Mapper;
-use crate::RuntimeConfig;
 use crate::instance::Instance;
-use crate::tests::fixture::{config, magic, mapper, plain, runtime};
+use crate::tests::fixture::{ACCEPT, component, config, magic, mapper, plain, runtime, spec};
+use crate::{Mapper, MapperSpec, RuntimeConfig};
 
 /// A job with `events` events; the number tells jobs apart.
 fn job(mapper: &Arc<Mapper>, events: usize) -> (Job, oneshot::Receiver<Verdicts>) {
@@ -285,4 +284,51 @@ fn a_fault_leaves_the_quick_lane() {
     };
     scheduler.give_back(a.id, fault);
     assert_slow(&scheduler);
+}
+
+#[test]
+fn a_mapper_that_was_quick_when_it_was_tried_begins_in_the_quick_lane() {
+    let [tried, slow] = two_mappers();
+    let scheduler = Scheduler::new(2);
+    for (mapper, cpu) in [(&tried, 1), (&slow, 100)] {
+        scheduler.note_trial(mapper.id, &turn(Duration::from_millis(cpu), 19));
+        scheduler.push(job(mapper, 1).0);
+    }
+    assert!(take(&scheduler, Lane::Quick).is_none(), "none is warm");
+    for mapper in [&tried, &slow] {
+        // The second is more than one thread can work with.
+        for _ in 0..2 {
+            let Some(instance) = warm_turn(mapper, Duration::ZERO, 0).instance else {
+                panic!("no instance");
+            };
+            scheduler.add_idle(mapper.id, instance);
+        }
+    }
+    let (job, instance) = take(&scheduler, Lane::Quick).unwrap();
+    assert!(job.mapper.id == tried.id && instance.is_some());
+    assert!(scheduler.state.lock().queues[&tried.id].idle.is_empty());
+    assert!(take(&scheduler, Lane::Quick).is_none());
+    let (job, instance) = take(&scheduler, Lane::Slow).unwrap();
+    assert!(job.mapper.id == slow.id && instance.is_some());
+}
+
+#[test]
+fn the_calls_of_a_canary_are_the_first_of_a_row() {
+    let runtime = runtime(config());
+    let plugin = runtime
+        .compile(&component(ACCEPT, "(i32.const 1024)"))
+        .unwrap();
+    // Beside one event of each type.
+    for (samples, lane) in [(4, Lane::Slow), (5, Lane::Quick)] {
+        let spec = MapperSpec {
+            samples: vec![plain(); samples],
+            ..spec()
+        };
+        let mapper = runtime.prepare(&plugin, spec).unwrap();
+        let scheduler = mapper.scheduler.upgrade().unwrap();
+        let now = || scheduler.state.lock().queues[&mapper.id].lane();
+        assert_eq!(now(), Lane::Slow, "none is warm");
+        runtime.warm_up(&mapper);
+        assert_eq!(now(), lane, "{samples} samples");
+    }
 }

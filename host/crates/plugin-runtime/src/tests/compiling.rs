@@ -28,6 +28,7 @@ fn with_compiler(script: &str) -> Arc<PluginRuntime> {
                 cpu_seconds_max: 10,
             },
             wall_clock_max: WALL_CLOCK_MAX,
+            function_bytes_max: 0,
         }),
         cache: None,
     };

@@ -167,6 +167,22 @@ async fn usage_and_counters_are_kept_per_mapper() {
 }
 
 #[tokio::test]
+async fn the_first_events_of_a_warm_mapper_start_no_instance() {
+    let runtime = runtime(config());
+    let mapper = mapper(&runtime, "(call $add) (i32.const 1024)");
+    for _ in 0..2 {
+        runtime.warm_up(&mapper);
+        let usage = mapper.usage();
+        assert_eq!((usage.calls, usage.instances), (0, 1));
+        assert!(usage.counters.is_empty());
+    }
+    let verdicts = runtime.map(&mapper, vec![magic(); 3]).await;
+    assert_eq!(verdicts, vec![delivered(); 3]);
+    let usage = mapper.usage();
+    assert_eq!((usage.calls, usage.instances), (3, 1));
+}
+
+#[tokio::test]
 async fn no_events_need_no_thread() {
     let runtime = runtime(config());
     let mapper = mapper(&runtime, "unreachable");

@@ -119,6 +119,7 @@ fn a_cached_plugin_needs_no_compiler() {
                 cpu_seconds_max: 10,
             },
             wall_clock_max: Duration::from_secs(60),
+            function_bytes_max: 0,
         }),
         cache: Some(CodeCacheConfig {
             folder: folder.path().join("compiled"),
@@ -160,6 +161,7 @@ fn a_compiler_that_gets_nowhere_is_ended() {
             args: ["-c", "exec sleep 600"].map(Into::into).to_vec(),
             limits,
             wall_clock_max: Duration::from_millis(300),
+            function_bytes_max: 0,
         }),
         cache: None,
     };

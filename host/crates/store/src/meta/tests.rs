@@ -220,6 +220,30 @@ fn a_number_is_never_given_twice() {
 }
 
 #[test]
+fn the_versions_of_a_plugin_are_its_own_oldest_first() {
+    let (_folder, _path, store) = store();
+    let versions = [("a", 256), ("a", u32::MAX), ("a", 2), ("a-b", 1), ("b", 3)];
+    store
+        .write(|tx| -> Done {
+            let mut versions = versions.into_iter();
+            versions
+                .try_for_each(|(name, version)| tx.put_plugin(&plugin(name, version, 1), b"one"))
+        })
+        .unwrap();
+    let of = |name: &str| {
+        store
+            .plugin_versions(&PluginName::parse(name).unwrap())
+            .unwrap()
+    };
+    assert_eq!(
+        of("a"),
+        [2, 256, u32::MAX].map(|version| plugin("a", version, 1))
+    );
+    assert_eq!(of("b"), [plugin("b", 3, 1)]);
+    assert!(of("c").is_empty());
+}
+
+#[test]
 fn removing_a_plugin_keeps_bytes_that_another_one_has() {
     let (_folder, _path, store) = store();
     store

@@ -78,13 +78,12 @@ impl Control {
         planning: &mut Planning,
         terms: &MoveTerms<'_>,
     ) -> Result<(), ControlError> {
-        let versions = working.plugins.get(name).map_or(&[][..], Vec::as_slice);
-        if versions.iter().any(|record| record.digest == digest) {
+        if working.version_with(name, digest).is_some() {
             planning.plan.unchanged += 1;
             return Ok(());
         }
         // Those that the same apply brings count, too.
-        check_versions(working.plugins.values().map(Vec::len).sum())?;
+        check_versions(working.versions_count())?;
         let bytes = self.components.find(digest, Instant::now()).ok_or_else(|| {
             let message = format!(
                 "plugin {name} has no version {digest}, and no such component was uploaded in the last ten minutes; name its file"
@@ -131,7 +130,8 @@ impl Control {
         by: &Actor,
     ) -> Result<PluginRecord, ControlError> {
         let (facts, bytes) = self.inspect(Arc::clone(bytes)).await?;
-        let record = self.next_version(name, facts, by, false).await?;
+        let known = self.known_versions(&name).await?;
+        let record = known.next(name, facts, self.stamp(by));
         let (reloader, tried) = (Arc::clone(&self.reloader), record.clone());
         self.blocking(move || {
             // From now on the mapper of a rule can be made of it, although it is not stored.
