@@ -35,7 +35,7 @@ const UPLOAD_PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn each_gets_its_outcome() -> Result<()> {
     let host = TestHost::start(HostSpec {
-        extra: "[plugins]\ninit-deadline = \"200ms\"\ncompile-time = \"1s\"\ncompile-memory = \"1GiB\"\n\
+        extra: "[plugins]\ninit-deadline = \"200ms\"\ncompile-time = \"3s\"\ncompile-memory = \"1GiB\"\n\
                 [delivery]\nretry-max-age = \"2s\"\n"
             .to_owned(),
         ..HostSpec::default()

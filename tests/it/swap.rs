@@ -1,15 +1,16 @@
 //! The mapping is swapped while clients storm in.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use acceptance::admin::status_rule;
+use acceptance::admin::{Admin, status_rule};
 use acceptance::event::Format;
 use acceptance::eventually::eventually;
 use acceptance::host::{HostSpec, TestHost};
 use acceptance::load::{Load, StormSpec};
 use acceptance::oracle::{self, Verdict};
 use acceptance::{reader, scale};
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 pub(crate) fn under_storm(instance: &str) -> Result<()> {
     let (rate, seconds) = scale::pick((200, 6), (1000, 20));
@@ -24,21 +25,16 @@ pub(crate) fn under_storm(instance: &str) -> Result<()> {
         seconds,
         clients: rate,
     };
-    let storm = Load::storm(host.mqtt()?, storm)?;
     let third = u64::from(rate * seconds);
-    eventually("a part of the storm", Duration::from_secs(60), || {
-        Ok((admin.events("delivered")? >= third).then_some(()))
-    })?;
-    admin.edit_rule("swap", |rule| {
-        if let Some(mapping) = rule.get_mut("mapping") {
-            *mapping = serde_json::json!({ "plugin": "cloudevents" });
-        }
-    })?;
-    let report = storm.report()?;
-    ensure!(
-        report.refused == 0 && report.errors == 0,
-        "not every connect was accepted: {report:?}"
-    );
+    let (address, is_done) = (host.mqtt()?, AtomicBool::new(false));
+    let (swapped, connects) = std::thread::scope(|scope| {
+        let storms = scope.spawn(|| Load::storms_until(&is_done, address, storm));
+        let swapped = swap_amid(&admin, third);
+        is_done.store(true, Ordering::Relaxed);
+        (swapped, storms.join())
+    });
+    let connects = connects.map_err(|_| anyhow!("the storms panicked"))??;
+    swapped?;
     admin.wait_until_delivered(Duration::from_secs(120))?;
     let events = usize::try_from(admin.events("recorded")?)?;
     let deadline = Duration::from_secs(120);
@@ -46,8 +42,8 @@ pub(crate) fn under_storm(instance: &str) -> Result<()> {
     let verdict = oracle::judge(&messages)?;
     let counts = verdict.counts();
     ensure!(
-        u64::try_from(counts.connect)? == report.connects,
-        "{} connects for {report:?}",
+        u64::try_from(counts.connect)? == connects,
+        "{} connects of {connects}",
         counts.connect
     );
     ensure!(counts.tcpclean == counts.connect, "{counts:?}");
@@ -56,6 +52,22 @@ pub(crate) fn under_storm(instance: &str) -> Result<()> {
         "{counts:?} of {events} recorded"
     );
     one_swap_per_client(&verdict)
+}
+
+/// Changes the mapping once `events` were delivered, and returns when as many more were.
+fn swap_amid(admin: &Admin, events: u64) -> Result<()> {
+    let more = |before: u64| {
+        eventually("a part of the storm", Duration::from_secs(60), || {
+            Ok((admin.events("delivered")? >= before + events).then_some(()))
+        })
+    };
+    more(0)?;
+    admin.edit_rule("swap", |rule| {
+        if let Some(mapping) = rule.get_mut("mapping") {
+            *mapping = serde_json::json!({ "plugin": "cloudevents" });
+        }
+    })?;
+    more(admin.events("delivered")?)
 }
 
 fn one_swap_per_client(verdict: &Verdict) -> Result<()> {

@@ -199,25 +199,14 @@ fn reuses_functions(admin: &Admin) -> Result<()> {
 /// Does `work` while clients storm in, and again if it takes longer than one storm; returns how many were accepted.
 fn under_storms(host: &TestHost, size: Size, work: impl FnOnce() -> Result<()>) -> Result<u64> {
     let (address, is_done) = (host.mqtt()?, AtomicBool::new(false));
-    let storms = |prefix, rate| -> Result<u64> {
-        let mut connects = 0;
-        loop {
-            let spec = StormSpec {
-                prefix,
-                rate,
-                seconds: size.seconds,
-                clients: rate,
-            };
-            let report = Load::storm(address, spec)?.report()?;
-            ensure!(
-                report.refused == 0 && report.errors == 0,
-                "not every connect was accepted: {report:?}"
-            );
-            connects += report.connects;
-            if is_done.load(Ordering::Relaxed) {
-                return Ok(connects);
-            }
-        }
+    let storms = |prefix, rate| {
+        let spec = StormSpec {
+            prefix,
+            rate,
+            seconds: size.seconds,
+            clients: rate,
+        };
+        Load::storms_until(&is_done, address, spec)
     };
     std::thread::scope(|scope| {
         let all = scope.spawn(|| storms("GID_SwapStorm@@@", size.rate));

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::cli;
@@ -113,6 +114,31 @@ impl Load {
             talker,
             patience: Duration::from_secs(u64::from(spec.seconds) + 120),
         })
+    }
+
+    /// Storm after storm, until one ends and `is_done`; how many connects were accepted. Whoever has something to do under
+    /// a storm takes as long as the machine needs.
+    ///
+    /// # Errors
+    ///
+    /// When not every connect was accepted, or the tool fails.
+    pub fn storms_until(
+        is_done: &AtomicBool,
+        address: SocketAddr,
+        spec: StormSpec<'_>,
+    ) -> Result<u64> {
+        let mut connects = 0;
+        loop {
+            let report = Self::storm(address, spec)?.report()?;
+            ensure!(
+                report.refused == 0 && report.errors == 0,
+                "not every connect was accepted: {report:?}"
+            );
+            connects += report.connects;
+            if is_done.load(Ordering::Relaxed) {
+                return Ok(connects);
+            }
+        }
     }
 
     /// Starts a churn: clean visits as fast as the host takes them.

@@ -38,7 +38,7 @@ pub(super) fn precompile(question: &Question<'static>) -> io::Result<Result<Answ
         .spawn(move || {
             if give_way() {
                 // Whoever has the code already does not listen.
-                drop(tell.send(compile(&of_idle, true)));
+                drop(tell.send(compile(&of_idle, is_parallel(&of_idle))));
             }
         })?;
     loop {
@@ -62,6 +62,12 @@ pub(super) fn precompile(question: &Question<'static>) -> io::Result<Result<Answ
     }
     // On this thread alone: those that share the work are of the idle class, too.
     compile(question, false)
+}
+
+/// Where functions are known, one thread is fast enough. A processor that has a thread of the idle class never runs empty, so it
+/// does not look for threads that wait for another one: with work for all of them, they would wait until the next tick.
+fn is_parallel(question: &Question<'_>) -> bool {
+    question.blocks.is_empty()
 }
 
 /// This thread, and those that it starts, give way to everybody; whether the system lets them.
