@@ -1,6 +1,5 @@
 //! The mapping is swapped while clients storm in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use acceptance::admin::{Admin, status_rule};
@@ -10,7 +9,7 @@ use acceptance::host::{HostSpec, TestHost};
 use acceptance::load::{Load, StormSpec};
 use acceptance::oracle::{self, Verdict};
 use acceptance::{reader, scale};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 
 pub(crate) fn under_storm(instance: &str) -> Result<()> {
     let (rate, seconds) = scale::pick((200, 6), (1000, 20));
@@ -26,15 +25,7 @@ pub(crate) fn under_storm(instance: &str) -> Result<()> {
         clients: rate,
     };
     let third = u64::from(rate * seconds);
-    let (address, is_done) = (host.mqtt()?, AtomicBool::new(false));
-    let (swapped, connects) = std::thread::scope(|scope| {
-        let storms = scope.spawn(|| Load::storms_until(&is_done, address, storm));
-        let swapped = swap_amid(&admin, third);
-        is_done.store(true, Ordering::Relaxed);
-        (swapped, storms.join())
-    });
-    let connects = connects.map_err(|_| anyhow!("the storms panicked"))??;
-    swapped?;
+    let connects = Load::under_storms(host.mqtt()?, &[storm], || swap_amid(&admin, third))?;
     admin.wait_until_delivered(Duration::from_secs(120))?;
     let events = usize::try_from(admin.events("recorded")?)?;
     let deadline = Duration::from_secs(120);
@@ -43,7 +34,7 @@ pub(crate) fn under_storm(instance: &str) -> Result<()> {
     let counts = verdict.counts();
     ensure!(
         u64::try_from(counts.connect)? == connects,
-        "{} connects of {connects}",
+        "{} connect events of {connects} connects",
         counts.connect
     );
     ensure!(counts.tcpclean == counts.connect, "{counts:?}");

@@ -8,7 +8,6 @@
 //! that crash too.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use acceptance::admin::{Admin, status_rule};
@@ -19,7 +18,7 @@ use acceptance::load::{Load, StormSpec};
 use acceptance::message::Message;
 use acceptance::metrics::Metrics;
 use acceptance::{figures, fixture, java, oracle, reader, scale};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 const RULE: &str = "storm";
@@ -157,7 +156,17 @@ fn one_run(
     }
     admin.create_rule(&rule)?;
     admin.wait_for_health(RULE, "running", Duration::from_secs(30))?;
-    let connects = under_storms(&host, size, || {
+    let storms = [
+        ("GID_SwapStorm@@@", size.rate),
+        ("GID_SwapStorm@@@trap-", CRASHING_RATE),
+    ];
+    let storms = storms.map(|(prefix, rate)| StormSpec {
+        prefix,
+        rate,
+        seconds: size.seconds,
+        clients: rate,
+    });
+    let connects = Load::under_storms(host.mqtt()?, &storms, || {
         if is_disturbed {
             swap(&admin, components, size)
         } else {
@@ -194,33 +203,6 @@ fn reuses_functions(admin: &Admin) -> Result<()> {
         "{reused} functions were reused, {compiled} compiled"
     );
     Ok(())
-}
-
-/// Does `work` while clients storm in, and again if it takes longer than one storm; returns how many were accepted.
-fn under_storms(host: &TestHost, size: Size, work: impl FnOnce() -> Result<()>) -> Result<u64> {
-    let (address, is_done) = (host.mqtt()?, AtomicBool::new(false));
-    let storms = |prefix, rate| {
-        let spec = StormSpec {
-            prefix,
-            rate,
-            seconds: size.seconds,
-            clients: rate,
-        };
-        Load::storms_until(&is_done, address, spec)
-    };
-    std::thread::scope(|scope| {
-        let all = scope.spawn(|| storms("GID_SwapStorm@@@", size.rate));
-        let crashing = scope.spawn(|| storms("GID_SwapStorm@@@trap-", CRASHING_RATE));
-        let worked = work();
-        is_done.store(true, Ordering::Relaxed);
-        let connects = [all, crashing].map(|it| it.join().map_err(|_| anyhow!("a storm panicked")));
-        worked?;
-        let mut sum = 0;
-        for count in connects {
-            sum += count??;
-        }
-        Ok(sum)
-    })
 }
 
 /// Pushes versions at a steady pace, and checks what the host says to each.

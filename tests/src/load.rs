@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::cli;
@@ -116,17 +117,36 @@ impl Load {
         })
     }
 
-    /// Storm after storm, until one ends and `is_done`; how many connects were accepted. Whoever has something to do under
-    /// a storm takes as long as the machine needs.
+    /// Does `work` while storms come in, each again until `work` is done, so that it may take as long as the machine needs;
+    /// how many connects were accepted.
     ///
     /// # Errors
     ///
-    /// When not every connect was accepted, or the tool fails.
-    pub fn storms_until(
-        is_done: &AtomicBool,
+    /// When not every connect was accepted, the tool fails, or `work` does.
+    pub fn under_storms(
         address: SocketAddr,
-        spec: StormSpec<'_>,
+        specs: &[StormSpec<'_>],
+        work: impl FnOnce() -> Result<()>,
     ) -> Result<u64> {
+        let is_done = &AtomicBool::new(false);
+        thread::scope(|scope| {
+            let storms: Vec<_> = specs
+                .iter()
+                .map(|spec| scope.spawn(move || Self::storms_until(is_done, address, *spec)))
+                .collect();
+            let worked = work();
+            is_done.store(true, Ordering::Relaxed);
+            let mut connects = 0;
+            // First, since work fails where a storm does.
+            for storm in storms {
+                connects += storm.join().map_err(|_| anyhow!("a storm panicked"))??;
+            }
+            worked?;
+            Ok(connects)
+        })
+    }
+
+    fn storms_until(is_done: &AtomicBool, address: SocketAddr, spec: StormSpec<'_>) -> Result<u64> {
         let mut connects = 0;
         loop {
             let report = Self::storm(address, spec)?.report()?;
