@@ -161,6 +161,12 @@ pub enum CreateTopicError {
         /// What failed.
         detail: String,
     },
+    /// The brokers created it, and the name servers do not offer it yet.
+    #[error("the topic was created, but {detail}")]
+    NotOffered {
+        /// What the name servers say.
+        detail: String,
+    },
     /// The broker refused.
     #[error("the broker refused: {detail}")]
     Refused {

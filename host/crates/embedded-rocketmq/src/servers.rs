@@ -34,6 +34,10 @@ const INDEX_ENTRIES_MAX: u32 = 200_000;
 /// refuses messages.
 const DISK_USED_PERCENT_MAX: usize = 84;
 
+/// How often the broker tells the name server of its topics; the library does so no more often. A new topic of which the
+/// name server was not told at once, as on a busy machine, is known after so long.
+const REGISTRATION_MS: u64 = 10_000;
+
 type Ready = mpsc::SyncSender<Result<(), StartEmbeddedError>>;
 
 /// Addresses (ports known) and files.
@@ -199,6 +203,7 @@ fn broker_config(layout: &Layout) -> (BrokerConfig, MessageStoreConfig) {
         store_path_root_dir: store_path.clone().into(),
         auth_config_path: text(&layout.data_dir.join("auth")).into(),
         auto_create_topic_enable: false,
+        register_name_server_period: REGISTRATION_MS,
         broker_server_config: server_config(layout.broker),
         ..BrokerConfig::default()
     };

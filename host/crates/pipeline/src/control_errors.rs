@@ -125,6 +125,11 @@ pub(crate) fn create_topic(error: &CreateTopicError) -> ControlError {
             ControlCode::RocketmqUnreachable,
             "start it or correct name-servers",
         ),
+        CreateTopicError::NotOffered { .. } => (
+            ControlCode::RocketmqUnreachable,
+            "brokers tell the name servers again by themselves, so try again in a minute; if it stays so, see whether the \
+             brokers reach the name servers",
+        ),
         CreateTopicError::Refused { .. } => (
             ControlCode::RocketmqDenied,
             "create the topic in RocketMQ, or check the access key of the instance",

@@ -2,6 +2,7 @@
 //!
 //! Creating an existing topic would set its queue count anew, so an existing one is left alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{CreateTopicError, RouteError, TopicName};
@@ -9,11 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::compatibility::code;
 use crate::remoting::{CallError, RemotingClient, Request};
-use crate::route::parse_masters;
+use crate::route::{Route, parse_masters};
 use crate::route_cache::RouteCache;
 
-/// How long brokers may take to tell the name servers of the new topic.
-const ROUTE_MAX: Duration = Duration::from_secs(10);
+/// How long brokers may take to tell the name servers of the new topic. They do so at once; what is lost of that, as when a
+/// server is busy, is made good when they next register, every 30 s unless told otherwise (`registerNameServerPeriod`).
+const ROUTE_MAX: Duration = Duration::from_secs(40);
 const ROUTE_PAUSE: Duration = Duration::from_millis(50);
 const PERMISSION_READ_WRITE: &str = "6";
 
@@ -64,7 +66,7 @@ pub(crate) async fn create_topic(
                 },
             })?;
     }
-    await_route(routes, topic, masters.len()).await
+    await_route(|| routes.ask(topic), masters.len(), ROUTE_MAX).await
 }
 
 async fn masters(routes: &RouteCache) -> Result<Vec<(String, String)>, CreateTopicError> {
@@ -84,30 +86,99 @@ async fn masters(routes: &RouteCache) -> Result<Vec<(String, String)>, CreateTop
     Ok(masters)
 }
 
-/// Waits for the route over all brokers; at the deadline some of them are enough.
-async fn await_route(
-    routes: &RouteCache,
-    topic: &TopicName,
+/// Asks for the route until it is one over all brokers; after `patience` some of them are enough.
+async fn await_route<F>(
+    ask: impl Fn() -> F,
     brokers: usize,
-) -> Result<(), CreateTopicError> {
-    let deadline = Instant::now() + ROUTE_MAX;
+    patience: Duration,
+) -> Result<(), CreateTopicError>
+where
+    F: Future<Output = Result<Arc<Route>, RouteError>>,
+{
+    let deadline = Instant::now() + patience;
     loop {
         let late = Instant::now() >= deadline;
-        match routes.ask(topic).await {
+        match ask().await {
             Ok(route) if route.brokers() >= brokers || (late && !route.writable.is_empty()) => {
                 return Ok(());
             }
-            Ok(_) if late => {
-                return Err(CreateTopicError::Unreachable {
-                    detail: "no broker offers the topic".to_owned(),
-                });
-            }
-            Err(error) if late => {
-                return Err(CreateTopicError::Unreachable {
-                    detail: format!("created, but {error}"),
-                });
-            }
+            Ok(_) if late => return Err(not_offered("no broker offers it", patience)),
+            Err(error) if late => return Err(not_offered(&error.to_string(), patience)),
             Ok(_) | Err(_) => sleep(ROUTE_PAUSE).await,
         }
+    }
+}
+
+fn not_offered(said: &str, patience: Duration) -> CreateTopicError {
+    let detail = format!(
+        "after {} s name servers still say: {said}",
+        patience.as_secs()
+    );
+    CreateTopicError::NotOffered { detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn route_over(brokers: &[&str]) -> Result<Arc<Route>, RouteError> {
+        let servers: Vec<_> = brokers
+            .iter()
+            .map(|name| format!(r#"{{"brokerName":"{name}","brokerAddrs":{{"0":"127.0.0.1:1"}}}}"#))
+            .collect();
+        let queues: Vec<_> = brokers
+            .iter()
+            .map(|name| {
+                format!(
+                    r#"{{"brokerName":"{name}","perm":6,"readQueueNums":1,"writeQueueNums":1}}"#
+                )
+            })
+            .collect();
+        let body = format!(
+            r#"{{"brokerDatas":[{}],"queueDatas":[{}]}}"#,
+            servers.join(","),
+            queues.join(",")
+        );
+        Ok(Arc::new(Route::parse(body.as_bytes()).unwrap()))
+    }
+
+    fn not_yet() -> Result<Arc<Route>, RouteError> {
+        Err(RouteError::TopicNotFound {
+            topic: TopicName::parse("TopicNew").unwrap(),
+        })
+    }
+
+    /// What comes of these answers, one after the other, and how many were not asked for.
+    async fn of(
+        answers: Vec<Result<Arc<Route>, RouteError>>,
+        patience: Duration,
+    ) -> (Result<(), CreateTopicError>, usize) {
+        let left = RefCell::new(answers.into_iter());
+        let ask = || {
+            let next = left.borrow_mut().next().unwrap_or_else(not_yet);
+            async move { next }
+        };
+        let outcome = await_route(ask, 2, patience).await;
+        let left = left.borrow().len();
+        (outcome, left)
+    }
+
+    #[tokio::test]
+    async fn a_route_is_waited_for_until_it_is_one_over_all_brokers() {
+        let (one, both) = (|| route_over(&["a"]), || route_over(&["a", "b"]));
+        let patient = Duration::from_secs(60);
+        let late = vec![not_yet(), not_yet(), one(), both(), not_yet()];
+        assert_eq!(of(late, patient).await, (Ok(()), 1));
+        // At the deadline a part is enough, and nothing is not.
+        assert_eq!(of(vec![one()], Duration::ZERO).await, (Ok(()), 0));
+        let (outcome, _) = of(vec![not_yet()], Duration::ZERO).await;
+        let said = outcome.unwrap_err();
+        assert!(
+            matches!(said, CreateTopicError::NotOffered { .. }),
+            "{said}"
+        );
+        assert!(said.to_string().contains("TopicNew"), "{said}");
     }
 }
