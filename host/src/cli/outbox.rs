@@ -31,7 +31,8 @@ pub(super) enum OutboxCommand {
         layers: Layers,
     },
     /// Mend the files of a stopped host. A damaged file stays beside the new one, under another name. Loses only
-    /// what is provably damaged, and says what that was; exit 1 if a file could not be repaired.
+    /// what is provably damaged, and says how many events that are, at most; where the page or the entry of the last
+    /// commit itself is damaged, that nobody can know (`lostEvents` is null). Exit 1 if a file could not be repaired.
     #[command(after_help = "Examples:
   rulemill outbox repair --data-dir /var/lib/rulemill
   rulemill outbox repair --config rulemill.toml --output json")]
@@ -263,6 +264,8 @@ fn repair_json(report: &RepairReport) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.insert("lostEvents".to_owned(), json!(report.lost_events()));
+        let not_found = report.not_found_events();
+        fields.insert("notFoundEvents".to_owned(), json!(not_found));
     }
     value
 }
@@ -272,14 +275,7 @@ fn show_repair(report: &RepairReport) -> Result<(), Failure> {
     print_line(&match report.remedy {
         Remedy::None => format!("{file}: sound, left as it is"),
         Remedy::Mended => format!("{file}: mended, nothing is lost"),
-        Remedy::Salvaged => format!(
-            "{file}: rebuilt, {}, {} may be sent again",
-            match report.lost_events() {
-                Some(lost) => format!("{lost} events are lost"),
-                None => "how many events are lost is not known".to_owned(),
-            },
-            report.possibly_repeated
-        ),
+        Remedy::Salvaged => format!("{file}: rebuilt, {}", cost(report)),
     })?;
     show_damages(&report.file, &report.damages, report.more_damages)?;
     if !report.tables.is_empty() {
@@ -304,6 +300,19 @@ fn show_repair(report: &RepairReport) -> Result<(), Failure> {
     }
     show_notes(&report.file, &report.notes);
     Ok(())
+}
+
+/// What a salvage lost, and what it may repeat.
+fn cost(report: &RepairReport) -> String {
+    let repeated = report.possibly_repeated;
+    match report.lost_events() {
+        Some(lost) => format!("{lost} events are lost, {repeated} may be sent again"),
+        None => format!(
+            "how many events are lost is not known ({} that are known of were not found); {repeated} may be sent again, \
+             besides those that the last commit had settled",
+            report.not_found_events()
+        ),
+    }
 }
 
 fn not_checked(error: &CheckStoreError) -> Failure {

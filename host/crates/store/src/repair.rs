@@ -229,20 +229,29 @@ pub(crate) fn damage_at_start(path: &Path, verify_bytes_max: u64) -> Option<Stri
         if image.header.is_untold() {
             tracing::warn!(path = %path.display(), "the last commit was not finished and is left out; nobody was told of it");
         } else {
-            tracing::error!(
-                path = %path.display(),
-                "the last commit is not whole and is left out: after a power failure nobody was told of it; if the machine did not go down, the file was damaged, and up to one commit of acknowledged changes is lost"
-            );
+            tell_left_out(path);
         }
         return None;
     }
-    let first = survey.damages.first()?;
+    let Some(first) = survey.damages.first() else {
+        if image.header.is_before_flagged {
+            tell_left_out(path);
+        }
+        return None;
+    };
     let more = survey.damages.len() - 1;
     Some(if more == 0 {
         first.to_string()
     } else {
         format!("{first}; {more} more")
     })
+}
+
+fn tell_left_out(path: &Path) {
+    tracing::error!(
+        path = %path.display(),
+        "the last commit is not whole and is left out: after a power failure nobody was told of it; if the machine did not go down, the file was damaged, and up to one commit of acknowledged changes is lost"
+    );
 }
 
 /// Whether a start goes back to the commit before the last one, since that may be torn and this is whole.

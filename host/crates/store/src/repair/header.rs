@@ -73,8 +73,10 @@ pub(super) struct Header {
     is_two_phase: bool,
     /// The last commit that is known to be on the disk; `None` if none is.
     flushed: Option<u64>,
-    /// The slot of the last commit, which is known to be on the disk, is not readable: `newest` is the one before.
+    /// The slot of the last commit, which is known to have been on the disk, is not readable: `newest` is the one before.
     pub(super) is_last_lost: bool,
+    /// The flags name the slot that is not readable, and no mark says that `newest` was the last commit all the same.
+    pub(super) is_before_flagged: bool,
     /// What is wrong is, at least in part, not a commit but the layout of the file: going back by a commit mends nothing.
     pub(super) is_layout_damaged: bool,
     pub(super) damages: Vec<HeaderDamage>,
@@ -117,10 +119,12 @@ impl Header {
         } else {
             (secondary, primary)
         };
-        let is_last_lost = other.slot.is_none()
-            && newest
-                .slot
-                .is_some_and(|slot| flushed.is_some_and(|flushed| slot.transaction < flushed));
+        let served = newest.slot.map(|slot| slot.transaction);
+        let is_one_slot = served.is_some() && other.slot.is_none();
+        let is_before_flagged = is_one_slot && !is_served && served != flushed;
+        // A commit in two phases cannot be torn, nor can that of a file that was closed: the flags are enough.
+        let cannot_be_torn = is_two_phase || !is_open;
+        let is_last_lost = is_before_flagged && cannot_be_torn || is_one_slot && served < flushed;
         // The engine does not read a slot that it does not need, but for its version.
         let is_needed =
             newest.slot.is_none() || other.blocks_open || other.is_mended || is_last_lost;
@@ -128,7 +132,11 @@ impl Header {
         if is_needed || is_two_phase && !is_served {
             damages.extend(other.damage);
         } else if other.damage.is_some() {
-            notes.push("the slot of the commit before the last is not readable");
+            notes.push(if is_served {
+                "the slot of the commit before the last is not readable"
+            } else {
+                "the slot that the flags name is not readable: a start uses the commit before it"
+            });
         }
         let mut header = Self {
             newest: newest.slot,
@@ -137,6 +145,7 @@ impl Header {
             is_two_phase,
             flushed,
             is_last_lost,
+            is_before_flagged,
             is_layout_damaged: false,
             damages,
             notes,
@@ -161,6 +170,12 @@ impl Header {
     pub(super) fn may_be_torn(&self) -> bool {
         let last = self.newest.map(|slot| slot.transaction);
         self.may_go_back() && !last.is_some_and(|last| self.flushed.is_some_and(|it| last <= it))
+    }
+
+    /// Whether the other slot, if there is one, or the mark beside the file says that `newest` is the last commit.
+    pub(super) fn is_last_known(&self) -> bool {
+        let last = self.newest.map(|slot| slot.transaction);
+        last.is_some() && !self.is_last_lost && (self.other.is_some() || last == self.flushed)
     }
 
     /// Whether it is known that nobody was told of the last commit: the one before it was the last that was flushed.

@@ -163,7 +163,8 @@ pub struct RepairReport {
     pub more_damages: u64,
     /// Tables in order of their names; none if rows did not have to be copied.
     pub tables: Vec<TableRepair>,
-    /// Events that may be sent again, since they may have been settled before.
+    /// Events that may be sent again, since they may have been settled before. Those that the last commit settled are not
+    /// among them, if it is not known what it had.
     pub possibly_repeated: u64,
     /// Events of free pages that were left out, since they are provably settled.
     pub settled_before: u64,
@@ -177,16 +178,22 @@ pub struct RepairReport {
 }
 
 impl RepairReport {
-    /// Events that are lost, at most: recorded ones, and the closing event of each connection whose record is gone, as
-    /// nobody knows any more that it was open. `None` when the last commit itself is gone, so that nobody knows what it had.
+    /// Events that are lost, at most; see [`RepairReport::not_found_events`]. `None` when the last commit itself is gone, so
+    /// that nobody knows what it had.
     #[must_use]
     pub fn lost_events(&self) -> Option<u64> {
+        self.is_loss_known.then(|| self.not_found_events())
+    }
+
+    /// Events that are known of and were not found, at most, since not every key can be read: recorded ones, and the closing
+    /// event of each connection whose record is gone, as nobody knows any more that it was open.
+    #[must_use]
+    pub fn not_found_events(&self) -> u64 {
         let lost_of = |name: &str| {
             let table = self.tables.iter().find(|table| table.table == name);
             table.map_or(0, |table| table.lost)
         };
         let discarded = self.tallies.iter().map(|tally| tally.discarded).sum();
-        let lost = lost_of("events").max(discarded) + lost_of("open_channels");
-        self.is_loss_known.then_some(lost)
+        lost_of("events").max(discarded) + lost_of("open_channels")
     }
 }

@@ -88,47 +88,64 @@ fn build(image: &Image, new: &Path, report: &mut RepairReport) -> Result<(), Rep
 struct Roots {
     /// Newest first.
     slots: Vec<Slot>,
-    /// What is not known because the first of them is not the last commit of the file; `None` if it is.
+    /// What is not known because the first of them may not be the last commit of the file; `None` if it is.
     doubt: Option<&'static str>,
 }
 
-const LAST_IS_GONE: &str =
-    "the last commit was not found: how many of its events are lost, 4,096 at most, is not known";
-const ALL_ARE_GONE: &str = "no commit was found that is known to be one of the last: how many events are lost is not known";
+const LAST_IS_GONE: &str = "how many events are lost is not known: the page or the entry of the last commit is damaged, and what it \
+    had was looked for on all other pages. One commit has 4,096 events at most, besides the closing events of connections that it \
+    opened; clients whose queues it changed may be seen out of order once. Compare with what the consumers have, and keep the \
+    damaged file";
+const LAST_IS_UNSURE: &str = "how many events are lost is not known: of the entries of the last two commits one is damaged, and \
+    without the file that ends in .flushed nothing tells whether it was the last. Repair a copy that has that file, if there is one";
+const ALL_ARE_GONE: &str = "how many events are lost is not known: neither of the last two commits has a page that leads to what it \
+    had, so all pages were searched for events. Compare with what the consumers have, and keep the damaged file";
 
 impl Roots {
     fn find(image: &Image) -> io::Result<Self> {
         let header = &image.header;
-        let is_reachable = |slot: &Slot| {
-            walk::tables(image, *slot)
-                .is_ok_and(|commit| !commit.is_user_lost && !commit.user.is_empty())
-        };
-        let slots = [header.newest, header.other].into_iter().flatten();
-        let is_whole = header.newest.as_ref().is_some_and(is_reachable);
-        if is_whole && !header.is_last_lost {
+        let (mut whole, mut broken) = (Vec::new(), Vec::new());
+        // The number of the newest whole commit.
+        let mut last = None;
+        let mut is_newest_whole = false;
+        for (slot, is_newest) in [(header.newest, true), (header.other, false)] {
+            let Some(slot) = slot else { continue };
+            let commit = walk::tables(image, slot)?;
+            if commit.is_user_lost || commit.user.is_empty() {
+                broken.push(slot);
+                continue;
+            }
+            is_newest_whole |= is_newest;
+            last = last.max(scan::commit_of(image, &commit.user));
+            whole.push(slot);
+        }
+        if is_newest_whole && header.is_last_known() {
+            whole.extend(broken);
             return Ok(Self {
-                slots: slots.collect(),
+                slots: whole,
                 doubt: None,
             });
         }
-        let (whole, broken): (Vec<Slot>, Vec<Slot>) = slots.partition(is_reachable);
         // Their pages are there although no slot leads to them, or to a damaged one. The number of the commit decides.
-        let found: Vec<Slot> = scan::roots(image)?.into_iter().rev().collect();
-        let page = |slot: &Slot| slot.user.map(|link| link.page);
-        let is_of_slot = |slot: &&Slot| whole.iter().any(|whole| page(whole) == page(slot));
-        let newer = found.iter().take_while(|slot| !is_of_slot(slot));
-        let newer: Vec<Slot> = newer.take(OLDER_ROOTS_MAX).copied().collect();
-        // There are never more than two commits: what is newer than the one before the last is the last.
-        let doubt = if header.is_last_lost && is_whole && !newer.is_empty() {
-            None
-        } else if whole.is_empty() {
-            Some(ALL_ARE_GONE)
-        } else {
-            Some(LAST_IS_GONE)
+        let found = scan::roots(image)?;
+        let is_newer = |commit: u64| whole.is_empty() || last.is_some_and(|last| commit > last);
+        let (newer, older): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(commit, _)| is_newer(*commit));
+        let doubt = match (is_newest_whole, header.is_last_lost) {
+            // There are never more than two commits: what is newer than the one before the last is the last.
+            (true, true) if !newer.is_empty() => None,
+            (true, false) => Some(LAST_IS_UNSURE),
+            _ if whole.is_empty() => Some(ALL_ARE_GONE),
+            _ => Some(LAST_IS_GONE),
         };
-        let older = found.into_iter().skip(newer.len()).take(OLDER_ROOTS_MAX);
-        let mut slots = newer;
-        slots.extend(whole.iter().copied().chain(older).chain(broken));
+        let of = |found: Vec<(u64, Slot)>| found.into_iter().map(|(_, slot)| slot);
+        let mut slots: Vec<Slot> = of(newer).take(OLDER_ROOTS_MAX).collect();
+        slots.extend(
+            whole
+                .into_iter()
+                .chain(of(older).take(OLDER_ROOTS_MAX))
+                .chain(broken),
+        );
         Ok(Self { slots, doubt })
     }
 }

@@ -3,6 +3,7 @@
 //! The engine never clears a page that it frees, so copies of rows stay until the page is used
 //! again. A row proves itself: its checksum covers its key and its body.
 
+use std::cmp::Reverse;
 use std::io;
 
 use super::header::Slot;
@@ -85,8 +86,8 @@ fn sort(seal: Seal, (key, value): Row<'_>) -> Found {
     }
 }
 
-/// Trees of tables of ours that no readable slot leads to, newest last as far as they tell.
-pub(super) fn roots(image: &Image) -> io::Result<Vec<Slot>> {
+/// Trees of tables of ours, whether a slot leads to them or not, with the numbers of their commits; newest first.
+pub(super) fn roots(image: &Image) -> io::Result<Vec<(u64, Slot)>> {
     let mut found: Vec<(u64, Slot)> = Vec::new();
     pages(image, |offset, page| {
         let Some(page) = page.get(..PAGE_BYTES) else {
@@ -106,12 +107,12 @@ pub(super) fn roots(image: &Image) -> io::Result<Vec<Slot>> {
             found.push((commit, slot_of(offset, page)));
         }
     })?;
-    found.sort_by_key(|(commit, _)| *commit);
-    Ok(found.into_iter().map(|(_, slot)| slot).collect())
+    found.sort_by_key(|(commit, _)| Reverse(*commit));
+    Ok(found)
 }
 
 /// The number of the commit that wrote this tree of tables; `None` if its numbers are not whole.
-fn commit_of(image: &Image, entries: &[TableEntry]) -> Option<u64> {
+pub(super) fn commit_of(image: &Image, entries: &[TableEntry]) -> Option<u64> {
     let numbers = entries.iter().find(|entry| entry.name == "numbers")?;
     let root = numbers.root?;
     let super::image::Loaded::Whole(page) = image.load(root, numbers.widths).ok()? else {

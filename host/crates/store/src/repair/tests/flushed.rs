@@ -95,6 +95,47 @@ fn a_lost_slot_of_the_last_commit_is_refused_and_its_commit_is_found() {
     }
 }
 
+/// As in a copy of the file alone.
+#[test]
+fn without_the_mark_a_lost_slot_is_refused_or_told() {
+    let written = written();
+    let damaged = |sound: &Path| {
+        let path = copy(sound, "damaged.redb");
+        let slot = 64 + 128 * u64::from(fs::read(&path).unwrap()[9] & 1);
+        turn_bytes(&path, slot + 104, 3);
+        path
+    };
+    // A file that was closed was flushed. Its last commit changed nothing of ours, which nobody can know.
+    let path = damaged(&written.stopped);
+    assert!(damage_at_start(&path, u64::MAX).is_some());
+    let report = repair(&path, StoreFile::Outbox).unwrap();
+    assert_eq!(contents(&path), contents(&written.stopped), "{report:?}");
+    assert_eq!((report.lost_events(), report.not_found_events()), (None, 0));
+
+    // The last commit of one that was not may have been cut off by a power failure.
+    let path = damaged(&written.killed);
+    assert_eq!(damage_at_start(&path, u64::MAX), None);
+    let check = check(&path, StoreFile::Outbox).unwrap();
+    assert!(
+        check.is_sound() && check.notes[0].contains("the flags name"),
+        "{check:?}"
+    );
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() + 100).unwrap();
+    let report = repair(&path, StoreFile::Outbox).unwrap();
+    assert_eq!(
+        (report.remedy, report.lost_events()),
+        (Remedy::Salvaged, None)
+    );
+    assert!(
+        report.notes.iter().any(|note| note.contains(".flushed")),
+        "{report:?}"
+    );
+    let truth = contents(&written.killed);
+    assert_eq!(missing(&truth, &contents(&path)), 0, "{report:?}");
+    start(&path);
+}
+
 #[test]
 fn flags_that_name_an_older_commit_are_found() {
     let written = written();
