@@ -345,7 +345,7 @@ fn plugins(mut section: Section<'_>) -> Plugins {
     // The compiler is given all of them, and what it compiles.
     if plugins.function_bytes_max > plugins.compile_memory_bytes / 8 {
         section.findings().problem(format!(
-            "{} must not be larger than an eighth of {}",
+            "{0} must not be larger than an eighth of {1}: lower it, or raise {1}",
             section.name("compiled-functions"),
             section.name("compile-memory")
         ));

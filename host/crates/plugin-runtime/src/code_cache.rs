@@ -144,7 +144,7 @@ impl CodeCache {
             }
         };
         let Some(code) = self.open_sealed(digest, found) else {
-            tracing::warn!(path = %path.display(), "compiled plugin is not what this host wrote, or was cut short when the machine failed, and is compiled anew");
+            tracing::warn!(path = %path.display(), "compiled plugin is compiled anew: it was cut short when the machine failed, or the key beside it is another one, or it is not what this host wrote; if it comes again without either, see who else writes there");
             self.rejected.fetch_add(1, Ordering::Relaxed);
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;

@@ -124,19 +124,23 @@ impl ChildCompiler {
         };
         let (answer, talk) = self.attend(&mut child, &question)?;
         let status = child.wait().map_err(failed)?;
-        let size = u64::try_from(answer.len()).unwrap_or(u64::MAX);
+        let size = bytes_of(&answer);
         if size >= question.answer_bytes_max() {
-            return Err(CompileCodeError::TooExpensive(format!(
-                "its machine code has more than {} MiB, which is the most; make the component smaller",
-                CODE_BYTES_MAX >> 20
-            )));
+            return Err(too_large());
         }
         if !status.success() {
             return Err(self.error(status, String::from_utf8_lossy(&talk).trim()));
         }
-        Answer::read(answer, block_bytes_max).ok_or_else(|| {
-            CompileCodeError::Failed("the answer of the compiler process is cut short".to_owned())
-        })
+        let answer = Answer::read(answer, block_bytes_max).ok_or_else(|| {
+            CompileCodeError::Failed(format!(
+                "the answer of the compiler process is cut short; if {} was replaced since this host started, start it again",
+                self.program.display()
+            ))
+        })?;
+        if bytes_of(&answer.code) > CODE_BYTES_MAX {
+            return Err(too_large());
+        }
+        Ok(answer)
     }
 
     /// Asks the child and takes what it writes, until it ended or its time is up.
@@ -236,8 +240,8 @@ impl ChildCompiler {
         .any(|words| talk.contains(words));
         if is(Signal::ABORT) || is_memory {
             return CompileCodeError::TooExpensive(format!(
-                "compiling it takes more than {} MiB of memory; make the component smaller or its functions shorter, or raise \
-                 plugins.compile-memory",
+                "compiling it takes more than {} MiB of memory; make the component smaller or its functions shorter, raise \
+                 plugins.compile-memory, or lower plugins.compiled-functions, which are part of it",
                 memory_bytes_max >> 20
             ));
         }
@@ -251,9 +255,21 @@ impl ChildCompiler {
     }
 }
 
+fn bytes_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn too_large() -> CompileCodeError {
+    CompileCodeError::TooExpensive(format!(
+        "its machine code has more than {} MiB, which is the most; make the component smaller",
+        CODE_BYTES_MAX >> 20
+    ))
+}
+
 impl Question<'_> {
+    /// One byte more than the largest answer that is taken.
     fn answer_bytes_max(&self) -> u64 {
-        CODE_BYTES_MAX + self.block_bytes_max + ANSWER_HEAD_BYTES as u64
+        CODE_BYTES_MAX + self.block_bytes_max + ANSWER_HEAD_BYTES as u64 + 1
     }
 }
 

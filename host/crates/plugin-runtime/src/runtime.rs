@@ -198,8 +198,8 @@ impl PluginRuntime {
         Ok(Arc::new(mapper))
     }
 
-    /// Starts an instance of `mapper` if it has none to spare, so that its first events find one and a swap keeps nobody
-    /// waiting. Blocks up to the deadline of `init`. Where there is no memory for it, none is taken from others, and what
+    /// Starts an instance of `mapper` if it has none to spare, so that its first events find one and a swap seldom keeps
+    /// anybody waiting. Blocks up to the deadline of `init`. Where there is no memory for it, none is taken from others, and what
     /// goes wrong is told with the first event, which starts another one.
     pub fn warm_up(&self, mapper: &Mapper) {
         if self.scheduler.has_idle(mapper.id) {
@@ -210,7 +210,7 @@ impl PluginRuntime {
             Ok(instance) => self.scheduler.add_idle(mapper.id, instance),
             Err(error) => {
                 let fault = error.into_fault();
-                tracing::debug!(%fault, "no instance of a plugin could be started ahead of its first event");
+                tracing::debug!(plugin = %mapper.plugin.facts.digest, %fault, "no instance of a plugin could be started ahead of its first event");
             }
         }
     }

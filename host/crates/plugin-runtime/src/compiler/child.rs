@@ -33,7 +33,10 @@ fn compile_streams(limits: CompileLimits) -> Result<(), (u8, String)> {
         .map_err(|error| failed("stdin", &error))?;
     // For all threads; this process ends with it.
     let question = Question::read(question.leak())
-        .ok_or_else(|| failed("stdin", &"the question is cut short"))?;
+        .ok_or_else(|| {
+            let why = "what the host asks is cut short; if its program was replaced since it started, start it again";
+            failed("stdin", &why)
+        })?;
     let answer = idle::precompile(&question).map_err(|error| failed("engine", &error))?;
     let answer = answer.map_err(|detail| (u8::try_from(REFUSED).unwrap_or(1), detail))?;
     let mut stdout = io::stdout().lock();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use wasmtime::CacheStore;
 
-use super::pipes;
+use super::{bytes_of, pipes};
 
 /// A block is kept if one function in so many was new: less spares next to nothing, and would come with each save.
 const NEW_PART: u64 = 4;
@@ -22,7 +22,7 @@ const FUNCTION_BYTES: u64 = 3;
 /// What became of the functions of compiled plugins since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FunctionStats {
-    /// Functions that were compiled before.
+    /// Functions that were there already. One that the compiler then could not read is compiled, and counts as both.
     pub reused: u64,
     /// Functions that were compiled.
     pub compiled: u64,
@@ -103,10 +103,6 @@ impl FunctionBlocks {
         stats.kept_bytes += size;
         blocks.push_back(Arc::from(block));
     }
-}
-
-fn bytes_of(block: &[u8]) -> u64 {
-    u64::try_from(block.len()).unwrap_or(u64::MAX)
 }
 
 /// The child's side: what one compilation finds among the functions that are known, and what it adds.
