@@ -61,6 +61,7 @@ use acceptance::chaos::Kind;
 use acceptance::{host, java};
 use anyhow::{Error, Result};
 use libtest_mimic::{Arguments, Failed, Trial};
+use xtask::failures;
 use xtask::requirements::{self, Requirement};
 
 /// A test: its name is the promise.
@@ -564,7 +565,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trial(case: &Case, found: &[Requirement], require_all: bool) -> Trial {
+fn trial(case: &'static Case, found: &[Requirement], require_all: bool) -> Trial {
     let missing = case
         .needs
         .iter()
@@ -576,13 +577,17 @@ fn trial(case: &Case, found: &[Requirement], require_all: bool) -> Trial {
         None => {
             // Those of the cases before would only stand before what went wrong in this one.
             drop(host::take_logs());
-            run().map_err(|error| report(&error))
+            run().map_err(|error| report(case.name, &error))
         }
     })
     .with_ignored_flag(missing.is_some() && !require_all)
 }
 
 /// The error and the logs of the hosts that took part.
-fn report(error: &Error) -> Failed {
-    format!("{error:#}\n{}", host::take_logs().join("\n")).into()
+fn report(name: &str, error: &Error) -> Failed {
+    let why = format!("{error:#}\n{}", host::take_logs().join("\n"));
+    match failures::note(name, &why) {
+        Ok(()) => why.into(),
+        Err(error) => format!("{why}\nnot noted: {error}").into(),
+    }
 }

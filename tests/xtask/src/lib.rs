@@ -18,6 +18,7 @@ mod build;
 mod cargo;
 mod chaos_task;
 mod check;
+pub mod failures;
 mod fuzz_task;
 pub mod java_rocketmq;
 pub mod places;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::requirements::{self, Requirement};
-use crate::{build, cargo};
+use crate::{build, cargo, failures};
 
 /// Builds everything and runs every test whose name contains the filter.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -35,7 +35,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if require_all {
         tests.env(requirements::REQUIRE_ALL, "1");
     }
-    cargo::run("running the tests", &mut tests)?;
+    drop(failures::take());
+    let outcome = cargo::run("running the tests", &mut tests);
+    let failed = failures::take();
+    if !failed.is_empty() {
+        eprintln!("xtask: failed in the acceptance tests:\n{failed}");
+    }
+    outcome?;
     say_missing(&found);
     Ok(ExitCode::SUCCESS)
 }
