@@ -35,6 +35,18 @@ pub struct Message {
     pub stored_at: Option<u64>,
 }
 
+impl Message {
+    /// The same of each time that it was sent: which part of which event it is, else its own place.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let property = |name| self.properties.get(name).map(String::as_str);
+        match property("eventId") {
+            Some(event) => format!("{event}:{}", property("part").unwrap_or_default()),
+            None => format!("{:?}:{}:{}", self.broker, self.queue_id, self.queue_offset),
+        }
+    }
+}
+
 /// Reads lines that a reader printed, in the order of broker, queue and offset.
 ///
 /// # Errors

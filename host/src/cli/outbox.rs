@@ -31,8 +31,8 @@ pub(super) enum OutboxCommand {
         layers: Layers,
     },
     /// Mend the files of a stopped host. A damaged file stays beside the new one, under another name. Loses only
-    /// what is provably damaged, and says how many events that are, at most; where the page or the entry of the last
-    /// commit itself is damaged, that nobody can know (`lostEvents` is null). Exit 1 if a file could not be repaired.
+    /// what is provably damaged, and says how many events that are, at most. That is not known (`lostEvents` is null)
+    /// where the last commit itself is not found: its page or its entry is damaged. Exit 1 if a file could not be repaired.
     #[command(after_help = "Examples:
   rulemill outbox repair --data-dir /var/lib/rulemill
   rulemill outbox repair --config rulemill.toml --output json")]

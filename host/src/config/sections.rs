@@ -337,7 +337,7 @@ fn plugins(mut section: Section<'_>) -> Plugins {
     };
     if plugins.memory_bytes_max > plugins.memory_total_bytes {
         section.findings().problem(format!(
-            "{} must not be larger than {}",
+            "{0} must not be larger than {1}: lower it, or raise {1}",
             section.name("memory"),
             section.name("memory-total")
         ));

@@ -201,7 +201,7 @@ impl Values {
                 *got == reason(wanted)
             }
             (Err(_), Err(PrepareMapperError::CanaryFailed { detail })) => {
-                detail.starts_with("in init: ")
+                detail.starts_with("in init with ")
             }
             _ => false,
         };
@@ -223,7 +223,7 @@ impl Values {
             Ok(Some(_)) | Err(_) => {
                 return match prepared {
                     Err(PrepareMapperError::CanaryFailed { detail })
-                        if detail.starts_with("in init: ") =>
+                        if detail.starts_with("in init with ") =>
                     {
                         Ok(detail)
                     }

@@ -127,8 +127,8 @@ pub(crate) fn create_topic(error: &CreateTopicError) -> ControlError {
         ),
         CreateTopicError::NotOffered { .. } => (
             ControlCode::RocketmqUnreachable,
-            "brokers tell the name servers again by themselves, so try again in a minute; if it stays so, see whether the \
-             brokers reach the name servers",
+            "brokers tell the name servers again by themselves: do it again in a minute, or save the rule now with force=true \
+             (--force); if it stays so, see whether the brokers reach the name servers",
         ),
         CreateTopicError::Refused { .. } => (
             ControlCode::RocketmqDenied,

@@ -108,8 +108,10 @@ impl Reloader {
             .compile(bytes)
             .map_err(|error| control_errors::compile(&error))?;
         if compiled.facts().digest != digest {
-            let message =
-                format!("the stored component {digest} is damaged; push the plugin again");
+            let message = format!(
+                "the stored component {digest} is damaged; push the same file under another name, which stores its bytes \
+                     anew for all versions that have them: rulemill plugin push FILE --name OTHER"
+            );
             return Err(ControlError::new(ControlCode::StoreFailed, message));
         }
         Ok(compiled)
@@ -225,7 +227,8 @@ impl Reloader {
         let bytes = read.map_err(|error| control_errors::store(&error))?;
         let bytes = bytes.ok_or_else(|| {
             let message = format!(
-                "the bytes of plugin {} version {} are not in the store; push them again",
+                "the bytes of plugin {} version {} are not in the store; push the same file under another name, which stores \
+                 them anew: rulemill plugin push FILE --name OTHER",
                 record.name, record.version
             );
             ControlError::new(ControlCode::StoreFailed, message)

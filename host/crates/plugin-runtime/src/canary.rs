@@ -58,16 +58,22 @@ pub(crate) fn try_out(
 }
 
 fn run(mapper: &Mapper, samples: &[Arc<StatusEvent>]) -> Result<Turn, Failure> {
+    // An upload is tried without any rule first.
+    let with = if mapper.config == "{}" {
+        "with the configuration {}"
+    } else {
+        "with the rule's configuration"
+    };
     let mut instance = Instance::start(mapper).map_err(|error| match error {
         StartInstanceError::Refused(reason) => Failure::Refused(reason),
-        StartInstanceError::Fault(fault) => Failure::Fault("in init".to_owned(), fault),
+        StartInstanceError::Fault(fault) => Failure::Fault(format!("in init {with}"), fault),
     })?;
     let (mut turn, cpu_before) = (Turn::default(), thread_cpu_time());
     let synthetic = EventType::ALL.into_iter().filter_map(event).map(Arc::new);
     for event in synthetic.chain(samples.iter().cloned()) {
         instance.map(mapper, &event).map_err(|fault| {
             let event_type = event.event_type.as_str();
-            Failure::Fault(format!("on a {event_type} event"), fault)
+            Failure::Fault(format!("on a {event_type} event {with}"), fault)
         })?;
         turn.calls += 1;
         turn.longest_call = turn.longest_call.max(instance.call_cpu());

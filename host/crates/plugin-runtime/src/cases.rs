@@ -194,7 +194,7 @@ impl PluginRuntime {
             };
             if started.elapsed() >= CASES_TIME_MAX {
                 let detail = format!(
-                    "the cases before it took {} s, the most that all together may; make init faster, or have fewer cases",
+                    "it was not run, since the cases before it took {} s, the most that all together may; make init faster, or have fewer cases",
                     CASES_TIME_MAX.as_secs()
                 );
                 let cpu = thread_cpu_time().saturating_sub(cpu_before);

@@ -144,7 +144,7 @@ impl CodeCache {
             }
         };
         let Some(code) = self.open_sealed(digest, found) else {
-            tracing::warn!(path = %path.display(), "compiled plugin is compiled anew: it was cut short when the machine failed, or the key beside it is another one, or it is not what this host wrote; if it comes again without either, see who else writes there");
+            tracing::warn!(path = %path.display(), "a compiled plugin is not as this host wrote it and is compiled anew: the machine failed while it was written, compiled-plugins.key was replaced, or somebody else wrote the file; if neither the machine failed nor the key was replaced, see who may write into the data folder");
             self.rejected.fetch_add(1, Ordering::Relaxed);
             self.misses.fetch_add(1, Ordering::Relaxed);
             return None;

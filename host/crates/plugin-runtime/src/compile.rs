@@ -46,7 +46,7 @@ pub enum CompilePluginError {
     },
     /// One of its tables cannot begin at all, whatever the limits of its rule.
     #[error(
-        "a table of the component begins with more than {} elements, which no rule has the memory for; let it begin with fewer",
+        "a table of the component begins with more than {} elements, the most that this host allows; let it begin with fewer",
         pool::TABLE_ELEMENTS
     )]
     TableTooLarge,

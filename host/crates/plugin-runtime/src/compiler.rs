@@ -129,13 +129,14 @@ impl ChildCompiler {
             return Err(too_large());
         }
         if !status.success() {
-            return Err(self.error(status, String::from_utf8_lossy(&talk).trim()));
+            let has_blocks = !question.blocks.is_empty();
+            return Err(self.error(status, String::from_utf8_lossy(&talk).trim(), has_blocks));
         }
         let answer = Answer::read(answer, block_bytes_max).ok_or_else(|| {
-            CompileCodeError::Failed(format!(
-                "the answer of the compiler process is cut short; if {} was replaced since this host started, start it again",
-                self.program.display()
-            ))
+            CompileCodeError::Failed(
+                "the compiler process ended without giving all of its code; push it again, and report it if it comes again"
+                    .to_owned(),
+            )
         })?;
         if bytes_of(&answer.code) > CODE_BYTES_MAX {
             return Err(too_large());
@@ -195,8 +196,9 @@ impl ChildCompiler {
         if is_late.load(Ordering::Relaxed) {
             drop(child.wait());
             return Err(CompileCodeError::TooExpensive(format!(
-                "compiling it took longer than {} s, five times plugins.compile-time, in which it got too little CPU time: \
-                 the machine is busy; push it again later, make the component smaller, or raise that limit",
+                "compiling it took longer than {} s by the clock (five times plugins.compile-time, a minute at least) and got too \
+                 little CPU time: the machine is busy; push it again later, make the component smaller, or raise \
+                 plugins.compile-time",
                 wall_clock_max.as_secs_f32()
             )));
         }
@@ -206,7 +208,7 @@ impl ChildCompiler {
         })
     }
 
-    fn error(&self, status: ExitStatus, talk: &str) -> CompileCodeError {
+    fn error(&self, status: ExitStatus, talk: &str, has_blocks: bool) -> CompileCodeError {
         let CompileLimits {
             memory_bytes_max,
             cpu_seconds_max,
@@ -222,7 +224,8 @@ impl ChildCompiler {
         if is(Signal::KILL) {
             return CompileCodeError::TooExpensive(format!(
                 "compiling it was ended by the system: for lack of memory on the machine, or beyond {cpu_seconds_max} s of \
-                 CPU time (plugins.compile-time); make the component smaller, or push it again when the machine has less to do"
+                 CPU time (plugins.compile-time); make the component smaller, push it again when the machine has less to do, or give the machine (or its \
+                 container) more memory"
             ));
         }
         if talk.contains("overflowed its stack") || is(Signal::SEGV) || is(Signal::BUS) {
@@ -239,9 +242,16 @@ impl ChildCompiler {
         .iter()
         .any(|words| talk.contains(words));
         if is(Signal::ABORT) || is_memory {
+            // Of this, functions from earlier uploads take a part, if there are any.
+            let or_fewer_functions = if has_blocks {
+                ", or lower plugins.compiled-functions, which takes a part of it"
+            } else {
+                ""
+            };
             return CompileCodeError::TooExpensive(format!(
-                "compiling it takes more than {} MiB of memory; make the component smaller or its functions shorter, raise \
-                 plugins.compile-memory, or lower plugins.compiled-functions, which are part of it",
+                "compiling it takes more than {} MiB of address space (plugins.compile-memory), or more memory or threads than \
+                 the machine gives; make the component smaller or its functions shorter, or raise \
+                 plugins.compile-memory{or_fewer_functions}",
                 memory_bytes_max >> 20
             ));
         }

@@ -53,7 +53,7 @@ impl MemoryScope {
     fn remedy(self) -> &'static str {
         match self {
             Self::Instance => {
-                "keep less in memory, or raise mapping.limits.memoryBytesMax of the rule or plugins.memory"
+                "keep less in memory, or raise the limit: plugins.memory, for a rule also its mapping.limits.memoryBytesMax"
             }
             Self::Host => {
                 "the host has no more memory for plugins: raise plugins.memory-total, or lower the limits of its rules"
@@ -81,25 +81,38 @@ impl fmt::Display for CallPhase {
 }
 
 impl CallPhase {
-    fn deadline_remedy(self) -> &'static str {
+    fn work(self) -> &'static str {
         match self {
-            Self::Init => "do less in init, or raise plugins.init-deadline",
+            Self::Init => "in init",
+            Self::MapEvent => "for an event",
+        }
+    }
+
+    fn deadline(self) -> &'static str {
+        match self {
+            Self::Init => "plugins.init-deadline",
             Self::MapEvent => {
-                "do less for an event, or raise mapping.limits.callDeadlineMs of the rule or plugins.call-deadline"
+                "plugins.call-deadline, for a rule also its mapping.limits.callDeadlineMs"
             }
         }
     }
 }
 
-fn shortage(is_cpu_time: &bool) -> &'static str {
-    if *is_cpu_time {
-        ""
-    } else {
-        ", which it did not get within ten times as long: the machine is busy, give it less to do"
+fn missed(deadline_ms: u64, is_cpu_time: bool, phase: CallPhase, place: &str) -> String {
+    let limit = phase.deadline();
+    if is_cpu_time {
+        let work = phase.work();
+        return format!(
+            "the plugin exceeded its deadline of {deadline_ms} ms of CPU time {phase}{place}; do less {work}, or raise the limit: {limit}"
+        );
     }
+    format!(
+        "the plugin did not get its {deadline_ms} ms of CPU time {phase} within ten times as long{place}: the machine is busy; \
+         give it less to do, or raise the limit: {limit}"
+    )
 }
 
-/// The plugin misbehaved on an event.
+/// The plugin misbehaved on an event, or the host did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapperFault {
     /// It trapped: a panic, an exception, an illegal access, or an answer that is none.
@@ -109,11 +122,7 @@ pub enum MapperFault {
         detail: String,
     },
     /// It took too long.
-    #[error(
-        "the plugin exceeded its deadline of {deadline_ms} ms of CPU time {phase}{}{place}; {}",
-        shortage(.is_cpu_time),
-        .phase.deadline_remedy()
-    )]
+    #[error("{}", missed(*.deadline_ms, *.is_cpu_time, *.phase, .place))]
     Deadline {
         /// The deadline, milliseconds of CPU time.
         deadline_ms: u64,
@@ -141,7 +150,8 @@ pub enum MapperFault {
     /// The host has as many instances as it can have at once.
     #[error(
         "the host has no place for one more instance of a plugin: it has {places} memories at once, and three tables \
-         for each; raise plugins.memory-total, of which each 512 KiB are a place, up to {}",
+         for each; raise plugins.memory-total, of which each 512 KiB are a place, up to {}; where the log says that the system \
+         reserves little address space, raise that limit",
         pool::PLACES_MAX
     )]
     NoPlace {
@@ -180,6 +190,11 @@ pub enum MapperFault {
         plain(&.0.to_string(), DETAIL_BYTES_MAX)
     )]
     IllegalMessage(CheckMessageError),
+    /// The thread that called it is gone: a bug of the host.
+    #[error(
+        "the host failed while this event was mapped, which is no fault of the plugin: see \"panicked\" in the host's log, and report it"
+    )]
+    HostFailed,
 }
 
 impl MapperFault {
@@ -198,7 +213,7 @@ impl MapperFault {
     pub fn kind(&self) -> &'static str {
         let [trap, deadline, memory, output, init, message] = Self::KINDS;
         match self {
-            Self::Trap { .. } => trap,
+            Self::Trap { .. } | Self::HostFailed => trap,
             Self::Deadline { .. } => deadline,
             Self::Memory { .. } | Self::NoPlace { .. } => memory,
             Self::OutputTooLarge { .. } => output,
@@ -237,7 +252,8 @@ impl MapperFault {
             | Self::OutputTooLarge { .. }
             | Self::Init { .. }
             | Self::TooManyParts { .. }
-            | Self::IllegalMessage(_) => false,
+            | Self::IllegalMessage(_)
+            | Self::HostFailed => false,
         }
     }
 }
@@ -299,7 +315,7 @@ fn report(error: &wasmtime::Error, state: &HostState) -> String {
     let said = output.panic.or_else(|| logged.cloned()).or(output.line);
     let mut parts: Vec<String> = said.into_iter().collect();
     let place = place(error);
-    let reason = error.root_cause().to_string();
+    let reason = explained(error.root_cause().to_string());
     // What is wrong with a value is found by the host, without any code of the plugin running.
     let is_value = place.is_none() && error.downcast_ref::<Trap>().is_none();
     parts.push(if is_value {
@@ -309,6 +325,18 @@ fn report(error: &wasmtime::Error, state: &HostState) -> String {
     });
     parts.extend(place);
     plain(&parts.join("; "), DETAIL_BYTES_MAX)
+}
+
+/// What the engine says, with the limit where it leaves that out.
+fn explained(reason: String) -> String {
+    let limit = if reason.contains("call stack exhausted") {
+        "it has 512 KiB"
+    } else if reason.contains("resource table has no free keys") {
+        "a plugin has 1,024 handles of WASI at once, so close what is not needed"
+    } else {
+        return reason;
+    };
+    format!("{reason}: {limit}")
 }
 
 #[cfg(test)]

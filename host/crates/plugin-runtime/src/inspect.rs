@@ -69,7 +69,7 @@ pub enum InspectPluginError {
     /// It wants something that no plugin may have.
     #[error(
         "the plugin imports {names}, which is not allowed; plugins have no files, no sockets and no other host functions: \
-         leave out what needs them"
+         leave out what needs them, and build for WASI 0.2 (wasm32-wasip2): of WASI, other versions are not there either"
     )]
     ForbiddenImport {
         /// The imports, separated by commas.
@@ -206,7 +206,9 @@ fn read(bytes: &[u8]) -> Result<Face, InspectPluginError> {
 fn broken(error: &BinaryReaderError) -> InspectPluginError {
     let what = plain(&error.to_string(), 512);
     InspectPluginError::NotAComponent {
-        detail: format!("it is damaged or cut off ({what}); build or copy it again"),
+        detail: format!(
+            "it is damaged or cut off, or newer than this host ({what}); build or copy it again"
+        ),
     }
 }
 
@@ -216,10 +218,12 @@ fn take_in(
     name: &str,
 ) -> Result<(), InspectPluginError> {
     let missing = if names.len() >= NAMES_MAX {
-        format!("it {verb} more than {NAMES_MAX} names, the most that a plugin may")
+        format!(
+            "it {verb} more than {NAMES_MAX} names, the most that a plugin may, so it has to have fewer"
+        )
     } else if name.len() > NAME_BYTES_MAX {
         format!(
-            "it {verb} a name of {} bytes; the limit is {NAME_BYTES_MAX}",
+            "it {verb} a name of {} bytes; the limit is {NAME_BYTES_MAX}, so shorten it",
             name.len()
         )
     } else {

@@ -14,7 +14,7 @@ use crate::convert::{self, EventTexts};
 use crate::exports::StartedPlugin;
 use crate::fault::{self, CallPhase, MapperFault, fingerprint};
 use crate::mapper::Mapper;
-use crate::plain_text::shortened;
+use crate::plain_text::{plain, shortened};
 use crate::sandbox::{self, HostState, StoreSpec};
 use crate::ticker::Ticking;
 
@@ -103,7 +103,10 @@ pub(crate) enum StartInstanceError {
 impl StartInstanceError {
     pub(crate) fn into_fault(self) -> MapperFault {
         match self {
-            Self::Refused(reason) => MapperFault::Init { detail: reason },
+            // On one line, as all faults are.
+            Self::Refused(reason) => MapperFault::Init {
+                detail: plain(&reason, reason.len()),
+            },
             Self::Fault(MapperFault::Trap { detail }) => MapperFault::Init { detail },
             Self::Fault(other) => other,
         }

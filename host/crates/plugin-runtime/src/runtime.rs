@@ -288,10 +288,7 @@ fn give_way() {
 /// What a job becomes that no thread answers: a bug of the host, told as a fault so that nothing is
 /// lost.
 fn lost(count: usize) -> Verdicts {
-    let detail = "the mapper thread gave no answer, which is a fault of the host and not of the plugin: see the host's log, and \
-                  report it"
-        .to_owned();
-    vec![Err(MapperFault::Trap { detail }); count]
+    vec![Err(MapperFault::HostFailed); count]
 }
 
 impl Drop for PluginRuntime {

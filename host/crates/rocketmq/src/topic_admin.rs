@@ -110,10 +110,7 @@ where
 }
 
 fn not_offered(said: &str, patience: Duration) -> CreateTopicError {
-    let detail = format!(
-        "after {} s name servers still say: {said}",
-        patience.as_secs()
-    );
+    let detail = format!("after {} s it is not offered: {said}", patience.as_secs());
     CreateTopicError::NotOffered { detail }
 }
 
@@ -123,7 +120,9 @@ mod tests {
 
     use super::*;
 
-    fn route_over(brokers: &[&str]) -> Result<Arc<Route>, RouteError> {
+    type Answer = Result<Arc<Route>, RouteError>;
+
+    fn route_over(brokers: &[&str]) -> Arc<Route> {
         let servers: Vec<_> = brokers
             .iter()
             .map(|name| format!(r#"{{"brokerName":"{name}","brokerAddrs":{{"0":"127.0.0.1:1"}}}}"#))
@@ -141,23 +140,20 @@ mod tests {
             servers.join(","),
             queues.join(",")
         );
-        Ok(Arc::new(Route::parse(body.as_bytes()).unwrap()))
+        Arc::new(Route::parse(body.as_bytes()).unwrap())
     }
 
-    fn not_yet() -> Result<Arc<Route>, RouteError> {
-        Err(RouteError::TopicNotFound {
-            topic: TopicName::parse("TopicNew").unwrap(),
-        })
+    fn not_there() -> RouteError {
+        let topic = TopicName::parse("TopicNew").unwrap();
+        RouteError::TopicNotFound { topic }
     }
 
     /// What comes of these answers, one after the other, and how many were not asked for.
-    async fn of(
-        answers: Vec<Result<Arc<Route>, RouteError>>,
-        patience: Duration,
-    ) -> (Result<(), CreateTopicError>, usize) {
+    async fn of(answers: Vec<Answer>, patience: Duration) -> (Result<(), CreateTopicError>, usize) {
         let left = RefCell::new(answers.into_iter());
         let ask = || {
-            let next = left.borrow_mut().next().unwrap_or_else(not_yet);
+            let next = left.borrow_mut().next();
+            let next = next.unwrap_or_else(|| Err(not_there()));
             async move { next }
         };
         let outcome = await_route(ask, 2, patience).await;
@@ -167,7 +163,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_route_is_waited_for_until_it_is_one_over_all_brokers() {
-        let (one, both) = (|| route_over(&["a"]), || route_over(&["a", "b"]));
+        let one = || Ok(route_over(&["a"]));
+        let both = || Ok(route_over(&["a", "b"]));
+        let not_yet = || Err(not_there());
         let patient = Duration::from_secs(60);
         let late = vec![not_yet(), not_yet(), one(), both(), not_yet()];
         assert_eq!(of(late, patient).await, (Ok(()), 1));

@@ -41,7 +41,11 @@ pub(super) fn run(
         tried(&runtime, &plugin, &config)?
     };
     runtime.run_own_cases(&plugin).map_err(|error| {
-        let remedy = "correct the plugin or the case, see `rulemill plugin test`";
+        let remedy = if error.is_host_busy {
+            "this machine is too busy to say whether that is the plugin's fault: run it again later"
+        } else {
+            "correct the plugin or the case, see `rulemill plugin test`"
+        };
         Failure::new(Exit::Failed, format!("{error}; {remedy}"))
     })?;
     let reads = match last {

@@ -34,7 +34,8 @@ outcomes! {
     Unchanged = "unchanged", "";
     /// The host refuses it as it would refuse an upload.
     Rejected = "rejected",
-        "correct the plugin and put the new component in its place; `rulemill plugin check FILE` says the same without a host";
+        "do what the reason says, and put the component there anew: it is read again when it changes; `rulemill plugin check FILE` \
+         finds most reasons without a host";
     /// The host failed, not the file: it is tried again by itself.
     Failed = "failed", "look for the host's own trouble, such as its disk or its load; the file is tried again by itself";
     /// Larger than `plugins.component-max`.

@@ -13,6 +13,8 @@ use super::{Answer, Case};
 
 /// What a difference shows of each side, characters.
 const SHOWN_CHARS_MAX: usize = 400;
+/// The same of a fault, whose remedy is at its end.
+const FAULT_CHARS_MAX: usize = 1500;
 
 /// A message as a case describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -87,14 +89,17 @@ fn mismatch(
     expected: impl AsRef<str>,
     found: impl AsRef<str>,
 ) -> Mismatch {
-    let shown = |text: &str| match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    };
     Mismatch {
         place: place.into(),
-        expected: shown(expected.as_ref()),
-        found: shown(found.as_ref()),
+        expected: shown(expected.as_ref(), SHOWN_CHARS_MAX),
+        found: shown(found.as_ref(), SHOWN_CHARS_MAX),
+    }
+}
+
+fn shown(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -107,10 +112,16 @@ pub(super) fn compare(case: &Case, answer: &Answer) -> Vec<Mismatch> {
         (answer, _) => {
             let found = outcome(answer);
             if found == expected {
-                Vec::new()
-            } else {
-                vec![mismatch("outcome", expected, found)]
+                return Vec::new();
             }
+            let chars_max = match answer {
+                Answer::Fault(_) => FAULT_CHARS_MAX,
+                _ => SHOWN_CHARS_MAX,
+            };
+            vec![Mismatch {
+                found: shown(&found, chars_max),
+                ..mismatch("outcome", expected, "")
+            }]
         }
     }
 }

@@ -32,11 +32,11 @@ fn compile_streams(limits: CompileLimits) -> Result<(), (u8, String)> {
         .read_to_end(&mut question)
         .map_err(|error| failed("stdin", &error))?;
     // For all threads; this process ends with it.
-    let question = Question::read(question.leak())
-        .ok_or_else(|| {
-            let why = "what the host asks is cut short; if its program was replaced since it started, start it again";
-            failed("stdin", &why)
-        })?;
+    let question = Question::read(question.leak()).ok_or_else(|| {
+        let why =
+            "what the host sent came in part only; push it again, and report it if it comes again";
+        failed("stdin", &why)
+    })?;
     let answer = idle::precompile(&question).map_err(|error| failed("engine", &error))?;
     let answer = answer.map_err(|detail| (u8::try_from(REFUSED).unwrap_or(1), detail))?;
     let mut stdout = io::stdout().lock();

@@ -60,7 +60,7 @@ fn a_sample_that_the_plugin_cannot_map_fails_its_canary() {
     assert!(
         error
             .to_string()
-            .contains("on a connect event: the plugin trapped"),
+            .contains("on a connect event with the configuration {}: the plugin trapped"),
         "{error}"
     );
 }

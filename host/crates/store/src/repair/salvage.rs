@@ -96,10 +96,11 @@ const LAST_IS_GONE: &str = "how many events are lost is not known: the page or t
     had was looked for on all other pages. One commit has 4,096 events at most, besides the closing events of connections that it \
     opened; clients whose queues it changed may be seen out of order once. Compare with what the consumers have, and keep the \
     damaged file";
-const LAST_IS_UNSURE: &str = "how many events are lost is not known: of the entries of the last two commits one is damaged, and \
-    without the file that ends in .flushed nothing tells whether it was the last. Repair a copy that has that file, if there is one";
-const ALL_ARE_GONE: &str = "how many events are lost is not known: neither of the last two commits has a page that leads to what it \
-    had, so all pages were searched for events. Compare with what the consumers have, and keep the damaged file";
+const LAST_IS_UNSURE: &str = "how many events are lost is not known: of the entries of the last two commits one is damaged, and the \
+    file that ends in .flushed is missing or does not name the other, so nothing tells whether it was the last. If there is a copy \
+    with this file, repair that";
+const ALL_ARE_GONE: &str = "how many events are lost is not known: the entries or the pages of both of the last two commits are \
+    damaged, so what they had was looked for on all pages. Compare with what the consumers have, and keep the damaged file";
 
 impl Roots {
     fn find(image: &Image) -> io::Result<Self> {

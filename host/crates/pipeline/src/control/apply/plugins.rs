@@ -86,7 +86,9 @@ impl Control {
         check_versions(working.versions_count())?;
         let bytes = self.components.find(digest, Instant::now()).ok_or_else(|| {
             let message = format!(
-                "plugin {name} has no version {digest}, and no such component was uploaded in the last ten minutes; name its file"
+                "plugin {name} has no version {digest}, and no such component waits to be applied: one waits ten minutes, and of \
+                 more than 64 MiB together the oldest go; name its file, and apply plugins of more than that in parts, or push \
+                 each with rulemill plugin push"
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
