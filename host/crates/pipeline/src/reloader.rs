@@ -9,7 +9,7 @@ use domain::{
     VersionSelector,
 };
 use parking_lot::Mutex;
-use plugin_runtime::{CompiledPlugin, Mapper, MapperSpec, PluginRuntime};
+use plugin_runtime::{CompiledPlugin, Mapper, MapperSpec, PluginRuntime, digest_of};
 use store::{IncarnationRecord, MetaStore, PluginRecord};
 
 use crate::control_error::{ControlCode, ControlError};
@@ -103,18 +103,8 @@ impl Reloader {
         if let Some(compiled) = self.compiled.lock().get(&digest) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = self
-            .runtime
-            .compile(bytes)
-            .map_err(|error| control_errors::compile(&error))?;
-        if compiled.facts().digest != digest {
-            let message = format!(
-                "the stored component {digest} is damaged; push the same file under another name, which stores its bytes \
-                     anew for all versions that have them: rulemill plugin push FILE --name OTHER"
-            );
-            return Err(ControlError::new(ControlCode::StoreFailed, message));
-        }
-        Ok(compiled)
+        let compiled = self.runtime.compile(bytes);
+        compiled.map_err(|error| control_errors::compile(&error))
     }
 
     /// Keeps a plugin until the end of the change under way, and for longer if the snapshot then has it.
@@ -225,14 +215,19 @@ impl Reloader {
         }
         let read = self.meta.plugin_bytes(&record.digest);
         let bytes = read.map_err(|error| control_errors::store(&error))?;
-        let bytes = bytes.ok_or_else(|| {
+        let lost = |what: &str| {
             let message = format!(
-                "the bytes of plugin {} version {} are not in the store; push the same file under another name, which stores \
-                 them anew: rulemill plugin push FILE --name OTHER",
+                "the stored component of plugin {} version {} is {what}; push the same file under another name, which stores it \
+                 anew for all that have it: rulemill plugin push FILE --name OTHER",
                 record.name, record.version
             );
             ControlError::new(ControlCode::StoreFailed, message)
-        })?;
+        };
+        let bytes = bytes.ok_or_else(|| lost("not there"))?;
+        // Before anything else can be said of it.
+        if digest_of(&bytes) != record.digest {
+            return Err(lost("damaged"));
+        }
         let compiled = self.compile(record.digest, &bytes)?;
         self.keep(Arc::clone(&compiled));
         Ok(compiled)

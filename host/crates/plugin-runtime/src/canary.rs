@@ -62,7 +62,7 @@ fn run(mapper: &Mapper, samples: &[Arc<StatusEvent>]) -> Result<Turn, Failure> {
     let with = if mapper.config == "{}" {
         "with the configuration {}"
     } else {
-        "with the rule's configuration"
+        "with the configuration that it was given"
     };
     let mut instance = Instance::start(mapper).map_err(|error| match error {
         StartInstanceError::Refused(reason) => Failure::Refused(reason),

@@ -224,8 +224,8 @@ impl ChildCompiler {
         if is(Signal::KILL) {
             return CompileCodeError::TooExpensive(format!(
                 "compiling it was ended by the system: for lack of memory on the machine, or beyond {cpu_seconds_max} s of \
-                 CPU time (plugins.compile-time); make the component smaller, push it again when the machine has less to do, or give the machine (or its \
-                 container) more memory"
+                 CPU time (plugins.compile-time); make the component smaller, push it again when the machine has less to do, give the \
+                 machine (or its container) more memory, or raise plugins.compile-time"
             ));
         }
         if talk.contains("overflowed its stack") || is(Signal::SEGV) || is(Signal::BUS) {

@@ -53,7 +53,7 @@ impl MemoryScope {
     fn remedy(self) -> &'static str {
         match self {
             Self::Instance => {
-                "keep less in memory, or raise the limit: plugins.memory, for a rule also its mapping.limits.memoryBytesMax"
+                "keep less in memory, or raise the limit: mapping.limits.memoryBytesMax where the rule has one, else plugins.memory"
             }
             Self::Host => {
                 "the host has no more memory for plugins: raise plugins.memory-total, or lower the limits of its rules"
@@ -92,7 +92,7 @@ impl CallPhase {
         match self {
             Self::Init => "plugins.init-deadline",
             Self::MapEvent => {
-                "plugins.call-deadline, for a rule also its mapping.limits.callDeadlineMs"
+                "mapping.limits.callDeadlineMs where the rule has one, else plugins.call-deadline"
             }
         }
     }
@@ -151,7 +151,7 @@ pub enum MapperFault {
     #[error(
         "the host has no place for one more instance of a plugin: it has {places} memories at once, and three tables \
          for each; raise plugins.memory-total, of which each 512 KiB are a place, up to {}; where the log says that the system \
-         reserves little address space, raise that limit",
+         reserves little address space, raise the host's limit of it (ulimit -v, LimitAS= of systemd)",
         pool::PLACES_MAX
     )]
     NoPlace {

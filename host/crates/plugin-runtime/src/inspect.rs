@@ -108,12 +108,18 @@ pub(crate) fn inspect(bytes: &[u8], bytes_max: usize) -> Result<PluginFacts, Ins
         check_export(&face.exports, interface)?;
     }
     Ok(PluginFacts {
-        digest: PluginDigest(Sha256::digest(bytes).into()),
+        digest: digest_of(bytes),
         size_bytes: bytes.len(),
         exports: face.exports,
         imports: face.imports,
         overhead_bytes: face.footprint.overhead_bytes(),
     })
+}
+
+/// By which a component is known.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> PluginDigest {
+    PluginDigest(Sha256::digest(bytes).into())
 }
 
 fn judge_imports(imports: &[String]) -> Result<(), InspectPluginError> {
@@ -207,7 +213,7 @@ fn broken(error: &BinaryReaderError) -> InspectPluginError {
     let what = plain(&error.to_string(), 512);
     InspectPluginError::NotAComponent {
         detail: format!(
-            "it is damaged or cut off, or newer than this host ({what}); build or copy it again"
+            "it is damaged or cut off, or newer than this host ({what}); copy it again, or build it for wasm32-wasip2 with what the tools do by themselves"
         ),
     }
 }

@@ -45,7 +45,7 @@ pub use config::{CALL_DEADLINE_MAX, CodeConfig, MEMORY_BYTES_MAX, RuntimeConfig}
 pub use fault::{CallPhase, CountedPart, MapperFault, MemoryScope};
 pub use fuel::{FuelUsed, MeasureFuelError, measure_fuel};
 pub use guest_channel::GuestLine;
-pub use inspect::{InspectPluginError, PluginFacts};
+pub use inspect::{InspectPluginError, PluginFacts, digest_of};
 pub use instance::MapperInstance;
 pub use mapper::{CompiledPlugin, Mapper, MapperSpec, MapperUsage};
 pub use runtime::{PluginRuntime, PrepareMapperError, StartRuntimeError};

@@ -364,6 +364,30 @@ async fn an_earlier_version_that_cannot_be_loaded_is_not_awaited() {
     assert_eq!(version(&host), Some(2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_stored_component_is_told_and_comes_back_under_another_name() {
+    let host = start(VersionSelector::Latest).await;
+    push(&host, component(TRAPS, 1)).await;
+    let record = host.intent.load().plugins[&plugin()][0].clone();
+    let damaged: Result<(), store::WriteMetaError> = host
+        .meta
+        .write(|tx| tx.put_plugin(&record, b"no component"));
+    damaged.unwrap();
+    let host = host.restart().await;
+    let incarnation = host.intent.load().rules[&rule_id(1)].incarnation;
+    let active = || host.rule_set.incarnation(incarnation).unwrap();
+    let told = active().mapper.as_ref().err().cloned().unwrap_or_default();
+    assert!(
+        told.contains("is damaged; push the same file under another name"),
+        "{told}"
+    );
+    let other = PluginName::parse("other").unwrap();
+    let stored = host.push_plugin(other, component(TRAPS, 1), &anna()).await;
+    stored.unwrap();
+    host.until("mended", |_| active().mapper.is_ok()).await;
+    assert_eq!(version(&host), Some(1));
+}
+
 /// A host with so much memory for all plugins, bytes.
 async fn with_memory(folder: TempDir, bytes: u64) -> Host {
     Host::open(folder, |config| {

@@ -98,7 +98,7 @@ const LAST_IS_GONE: &str = "how many events are lost is not known: the page or t
     damaged file";
 const LAST_IS_UNSURE: &str = "how many events are lost is not known: of the entries of the last two commits one is damaged, and the \
     file that ends in .flushed is missing or does not name the other, so nothing tells whether it was the last. If there is a copy \
-    with this file, repair that";
+    with this file, repair that; else compare with what the consumers have, and keep the damaged file";
 const ALL_ARE_GONE: &str = "how many events are lost is not known: the entries or the pages of both of the last two commits are \
     damaged, so what they had was looked for on all pages. Compare with what the consumers have, and keep the damaged file";
 

@@ -103,7 +103,8 @@ impl Control {
         }
         let refusals = moves.refusals.iter().map(|(rule_id, error)| {
             format!(
-                "rule {rule_id} keeps the version that it has: {}",
+                "rule {rule_id} keeps the version that it has: {}; if it still has it when that is mended, push this one with \
+                 `rulemill plugin push --again`",
                 error.message
             )
         });
