@@ -208,8 +208,18 @@ impl Reloader {
         Ok(loaded(kept))
     }
 
-    /// The compiled code of a stored version, or of one that is kept.
+    /// The compiled code of a stored version, kept for the present snapshot.
     fn compiled_of(&self, record: &PluginRecord) -> Result<Arc<CompiledPlugin>, ControlError> {
+        let compiled = self.stored(record)?;
+        self.keep(Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    /// The compiled code of a stored version, or of one that is kept. Blocks for as long as the compiler takes.
+    pub(crate) fn stored(
+        &self,
+        record: &PluginRecord,
+    ) -> Result<Arc<CompiledPlugin>, ControlError> {
         if let Some(compiled) = self.compiled.lock().get(&record.digest) {
             return Ok(Arc::clone(compiled));
         }
@@ -217,8 +227,8 @@ impl Reloader {
         let bytes = read.map_err(|error| control_errors::store(&error))?;
         let lost = |what: &str| {
             let message = format!(
-                "the stored component of plugin {} version {} is {what}; push the same file under another name, which stores it \
-                 anew for all that have it: rulemill plugin push FILE --name OTHER",
+                "the stored component of plugin {} version {} is {what}; push the same file under a name that no plugin has, \
+                 which stores it anew for all that have it: rulemill plugin push FILE --name OTHER",
                 record.name, record.version
             );
             ControlError::new(ControlCode::StoreFailed, message)
@@ -228,9 +238,7 @@ impl Reloader {
         if digest_of(&bytes) != record.digest {
             return Err(lost("damaged"));
         }
-        let compiled = self.compile(record.digest, &bytes)?;
-        self.keep(Arc::clone(&compiled));
-        Ok(compiled)
+        self.compile(record.digest, &bytes)
     }
 
     /// Builds the snapshot of `intent`. Blocks while plugins that are new in it are compiled.

@@ -87,7 +87,9 @@ fn tried(
     };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let (error, config) = (domain::ErrorChain(error), printable(config));
-        let message = format!("with the configuration {config}: {error}");
+        let message = format!(
+            "with the configuration {config}: {error}; here are a host's default limits, of which --memory changes one"
+        );
         Failure::new(Exit::Failed, message)
     };
     let mapper = match runtime.prepare(plugin, spec) {

@@ -93,16 +93,11 @@ impl Control {
             );
             ControlError::new(ControlCode::UnknownPlugin, message)
         })?;
-        let (meta, reloader) = (Arc::clone(&self.meta), Arc::clone(&self.reloader));
-        let (runtime, tried) = (Arc::clone(&self.runtime), Arc::clone(&event));
-        let (name, digest) = (record.name.clone(), record.digest);
+        let (reloader, runtime) = (Arc::clone(&self.reloader), Arc::clone(&self.runtime));
+        let (version, tried) = (record.clone(), Arc::clone(&event));
         let trial = self
             .blocking(move || {
-                let bytes = meta
-                    .plugin_bytes(&digest)
-                    .map_err(|error| control_errors::store(&error))?
-                    .unwrap_or_default();
-                let plugin = reloader.compile(digest, &bytes)?;
+                let plugin = reloader.stored(&version)?;
                 let spec = MapperSpec {
                     config: mapping.config,
                     limits: mapping.limits,
@@ -110,7 +105,7 @@ impl Control {
                 };
                 runtime
                     .try_event(&plugin, spec, &tried)
-                    .map_err(|error| control_errors::prepare(&name, &error))
+                    .map_err(|error| control_errors::prepare(&version.name, &error))
             })
             .await?;
         let outcome = match trial.answer {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use domain::{
     Actor, Mapped, MappingLimits, PluginDigest, PluginName, Rule, RuleId, VersionSelector,
 };
-use plugin_runtime::{CompiledPlugin, PluginFacts};
+use plugin_runtime::{CompiledPlugin, PluginFacts, digest_of};
 use store::fail_point::{self, FailPoint};
 use store::{GenerationsRecord, MetaWrite, PluginRecord, WriteMetaError};
 
@@ -199,7 +199,8 @@ impl Control {
             })?;
             let (facts, bytes) = self.inspect(plugin.bytes.to_vec()).await?;
             let known = self.known_versions(&name).await?;
-            if known.with(facts.digest).is_some() {
+            if let Some(record) = known.with(facts.digest).cloned() {
+                self.mend_built_in(record, bytes).await?;
                 continue;
             }
             // They are tested with the host; compiling them here would only delay the start. A newer host is never kept
@@ -208,6 +209,28 @@ impl Control {
                 is_built_in: true,
                 ..known.next(name, facts, self.stamp(&Actor::host()))
             };
+            self.write(move |tx| tx.put_plugin(&record, &bytes)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a plugin of the host's own anew if it is damaged: nobody has its file to push it again.
+    async fn mend_built_in(
+        &self,
+        record: PluginRecord,
+        bytes: Arc<[u8]>,
+    ) -> Result<(), ControlError> {
+        let meta = Arc::clone(&self.meta);
+        let stored = self
+            .blocking(move || {
+                let stored = meta.plugin_bytes(&record.digest);
+                let stored = stored.map_err(|error| control_errors::store(&error))?;
+                let is_whole = stored.is_some_and(|it| digest_of(&it) == record.digest);
+                Ok((!is_whole).then_some(record))
+            })
+            .await?;
+        if let Some(record) = stored {
+            tracing::warn!(plugin = %record.name, version = record.version, "a plugin of the host's own is damaged in the store, and stored anew");
             self.write(move |tx| tx.put_plugin(&record, &bytes)).await?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use store::{ActivationOutcome, MetaStore};
 use tempfile::TempDir;
 
 use super::{Host, PATIENCE, draft, facts, record, rule_id};
+use crate::config::BuiltInPlugin;
 use crate::control::{ControlCode, ControlError, EditTerms, PluginRollback, RuleState};
 use crate::courier::rig::plugin::{TRAPS, client_of_length, component};
 use crate::reloader::Earlier;
@@ -378,7 +379,7 @@ async fn a_damaged_stored_component_is_told_and_comes_back_under_another_name() 
     let active = || host.rule_set.incarnation(incarnation).unwrap();
     let told = active().mapper.as_ref().err().cloned().unwrap_or_default();
     assert!(
-        told.contains("is damaged; push the same file under another name"),
+        told.contains("is damaged; push the same file under a name that no plugin has"),
         "{told}"
     );
     let other = PluginName::parse("other").unwrap();
@@ -386,6 +387,31 @@ async fn a_damaged_stored_component_is_told_and_comes_back_under_another_name() 
     stored.unwrap();
     host.until("mended", |_| active().mapper.is_ok()).await;
     assert_eq!(version(&host), Some(1));
+}
+
+/// Nobody has the file of one that comes with the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_plugin_of_the_host_s_own_is_mended_by_a_start() {
+    let bytes: &'static [u8] = component(TRAPS, 1).leak();
+    let with_own = |folder| {
+        Host::open(folder, move |config| {
+            config.built_in = vec![BuiltInPlugin { name: "p", bytes }];
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    put_rule(&folder, VersionSelector::Latest);
+    let host = with_own(folder).await;
+    let record = host.intent.load().plugins[&plugin()][0].clone();
+    let damaged: Result<(), store::WriteMetaError> = host
+        .meta
+        .write(|tx| tx.put_plugin(&record, b"no component"));
+    damaged.unwrap();
+    let Host { folder, pipeline } = host;
+    pipeline.shutdown(std::time::Duration::ZERO).await;
+    let host = with_own(folder).await;
+    let stored = host.meta.plugin_bytes(&record.digest).unwrap();
+    assert_eq!(stored.as_deref(), Some(bytes));
+    assert_eq!((version(&host), host.plugins().len()), (Some(1), 1));
 }
 
 /// A host with so much memory for all plugins, bytes.

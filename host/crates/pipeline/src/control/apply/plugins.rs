@@ -103,14 +103,14 @@ impl Control {
         }
         let refusals = moves.refusals.iter().map(|(rule_id, error)| {
             format!(
-                "rule {rule_id} keeps the version that it has: {}; if it still has it when that is mended, push this one with \
-                 `rulemill plugin push --again`",
+                "rule {rule_id} keeps the version that it has: {}; if the plugin is at fault, apply a mended one, else mend that and \
+                 try this one once more: `rulemill plugin push FILE --name {name} --again`",
                 error.message
             )
         });
         let withdrawn = moves.withdrawn.iter().map(|rule_id| {
             format!(
-                "rule {rule_id} went back from this version and keeps the one that it has; `rulemill plugin push --again` tries it there once more"
+                "rule {rule_id} went back from this version and keeps the one that it has; `rulemill plugin push FILE --name {name} --again` tries it there once more"
             )
         });
         let warnings = refusals.chain(withdrawn).collect();
