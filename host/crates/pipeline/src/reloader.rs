@@ -226,9 +226,14 @@ impl Reloader {
         let read = self.meta.plugin_bytes(&record.digest);
         let bytes = read.map_err(|error| control_errors::store(&error))?;
         let lost = |what: &str| {
+            let remedy = if record.is_built_in {
+                "start the host again, which stores anew what comes with it, or let the rule have the version that this host brings"
+            } else {
+                "push the same file under a name that no plugin has, which stores it anew for all that have it: rulemill plugin \
+                 push FILE --name OTHER"
+            };
             let message = format!(
-                "the stored component of plugin {} version {} is {what}; push the same file under a name that no plugin has, \
-                 which stores it anew for all that have it: rulemill plugin push FILE --name OTHER",
+                "the stored component of plugin {} version {} is {what}; {remedy}",
                 record.name, record.version
             );
             ControlError::new(ControlCode::StoreFailed, message)
@@ -394,6 +399,10 @@ impl Reloader {
             Ok(loaded) => return Some(loaded),
             Err(error) if error.is_of_host() => {
                 tracing::info!(%rule_id, version, error = %error, "an earlier plugin version could not be tried, it is tried again");
+            }
+            // Nothing of the version itself: it is loaded as soon as it is there again.
+            Err(error) if error.code == ControlCode::StoreFailed => {
+                tracing::warn!(%rule_id, version, error = %error, "an earlier plugin version could not be loaded, it cannot stand in until that is mended");
             }
             Err(error) => {
                 tracing::info!(%rule_id, version, error = %error, "an earlier plugin version does not take the rule's mapping, it cannot stand in");

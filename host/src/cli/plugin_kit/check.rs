@@ -13,7 +13,7 @@ use serde_json::json;
 use super::engine;
 use super::manifest::{component_file, read_component};
 use crate::cli::connection::Connection;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::Failure;
 use crate::cli::output::{print_json, print_line, printable, talk};
 use crate::config::defaults;
 
@@ -46,7 +46,7 @@ pub(super) fn run(
         } else {
             "correct the plugin or the case, see `rulemill plugin test`"
         };
-        Failure::new(Exit::Failed, format!("{error}; {remedy}"))
+        engine::refusal(format!("{error}; {remedy}"))
     })?;
     let reads = match last {
         Ok(reads) => Some(reads),
@@ -87,10 +87,7 @@ fn tried(
     };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let (error, config) = (domain::ErrorChain(error), printable(config));
-        let message = format!(
-            "with the configuration {config}: {error}; here are a host's default limits, of which --memory changes one"
-        );
-        Failure::new(Exit::Failed, message)
+        engine::refusal(format!("with the configuration {config}: {error}"))
     };
     let mapper = match runtime.prepare(plugin, spec) {
         Ok(mapper) => mapper,

@@ -23,7 +23,15 @@ const CACHE_BYTES_MAX: u64 = 512 << 20;
 /// Starts the engine; an instance gets `memory` bytes.
 pub(super) fn start(memory: u64) -> Result<Arc<PluginRuntime>, Failure> {
     PluginRuntime::start_with(config(memory), code())
-        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))
+        .map_err(|error| refusal(domain::ErrorChain(&error).to_string()))
+}
+
+/// What is wrong with a component. A message that names a limit names the host's settings, which change nothing here.
+pub(super) fn refusal(mut message: String) -> Failure {
+    if message.contains("plugins.") || message.contains("mapping.limits.") {
+        message += "; this command reads no host's configuration: its limits are the defaults, but for --memory";
+    }
+    Failure::new(Exit::Failed, message)
 }
 
 /// Linear memory of an instance, bytes: what was asked for, else what the language of this folder needs.

@@ -200,7 +200,10 @@ impl Control {
             let (facts, bytes) = self.inspect(plugin.bytes.to_vec()).await?;
             let known = self.known_versions(&name).await?;
             if let Some(record) = known.with(facts.digest).cloned() {
-                self.mend_built_in(record, bytes).await?;
+                if let Err(error) = self.mend_built_in(record, bytes).await {
+                    // Rules that use it say so; no other one waits for it.
+                    tracing::error!(plugin = plugin.name, %error, "whether a plugin of the host's own is whole in the store is not known");
+                }
                 continue;
             }
             // They are tested with the host; compiling them here would only delay the start. A newer host is never kept
