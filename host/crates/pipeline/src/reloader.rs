@@ -400,12 +400,13 @@ impl Reloader {
             Err(error) if error.is_of_host() => {
                 tracing::info!(%rule_id, version, error = %error, "an earlier plugin version could not be tried, it is tried again");
             }
-            // Nothing of the version itself: it is loaded as soon as it is there again.
-            Err(error) if error.code == ControlCode::StoreFailed => {
-                tracing::warn!(%rule_id, version, error = %error, "an earlier plugin version could not be loaded, it cannot stand in until that is mended");
-            }
             Err(error) => {
-                tracing::info!(%rule_id, version, error = %error, "an earlier plugin version does not take the rule's mapping, it cannot stand in");
+                // It is not looked at again: what the store cannot read is not read at every change of a rule.
+                if error.code == ControlCode::StoreFailed {
+                    tracing::warn!(%rule_id, version, error = %error, "an earlier plugin version could not be loaded, it cannot stand in until that is mended and the host was started again");
+                } else {
+                    tracing::info!(%rule_id, version, error = %error, "an earlier plugin version does not take the rule's mapping, it cannot stand in");
+                }
                 let mut unusable = self.unusable.lock();
                 if unusable.len() >= UNUSABLE_MAX {
                     unusable.clear();

@@ -23,15 +23,7 @@ const CACHE_BYTES_MAX: u64 = 512 << 20;
 /// Starts the engine; an instance gets `memory` bytes.
 pub(super) fn start(memory: u64) -> Result<Arc<PluginRuntime>, Failure> {
     PluginRuntime::start_with(config(memory), code())
-        .map_err(|error| refusal(domain::ErrorChain(&error).to_string()))
-}
-
-/// What is wrong with a component. A message that names a limit names the host's settings, which change nothing here.
-pub(super) fn refusal(mut message: String) -> Failure {
-    if message.contains("plugins.") || message.contains("mapping.limits.") {
-        message += "; this command reads no host's configuration: its limits are the defaults, but for --memory";
-    }
-    Failure::new(Exit::Failed, message)
+        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))
 }
 
 /// Linear memory of an instance, bytes: what was asked for, else what the language of this folder needs.
@@ -107,5 +99,26 @@ pub(super) fn compile(
 ) -> Result<Arc<CompiledPlugin>, Failure> {
     runtime
         .compile(bytes)
-        .map_err(|error| Failure::new(Exit::Failed, domain::ErrorChain(&error).to_string()))
+        .map_err(|error| refusal(domain::ErrorChain(&error).to_string()))
+}
+
+/// What is wrong with a component. A message that names a limit names the host's settings, which change nothing here.
+pub(super) fn refusal(mut message: String) -> Failure {
+    if message.contains("plugins.") || message.contains("mapping.limits.") {
+        message += "; this command reads no host's configuration: its limits are the defaults, but for --memory";
+    }
+    Failure::new(Exit::Failed, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_with_where_it_comes_from() {
+        let told = |message: &str| refusal(message.to_owned()).messages().join("\n");
+        let limit = told("compiling it takes too long; raise plugins.compile-time");
+        assert!(limit.contains("reads no host's configuration"), "{limit}");
+        assert_eq!(told("the file is empty"), "the file is empty");
+    }
 }
